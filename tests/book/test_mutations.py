@@ -1,0 +1,74 @@
+"""Spoil a copy of each page in the four ways a page can go stale: each must turn the test of the pages red."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from book.claims import ROOT, pages
+from derivable_book.snippets import audit
+
+
+def change_a_digit(lines, page):
+    """Change the first digit of the page's first output."""
+    for number, line in enumerate(lines):
+        if line.startswith("#>") and re.search(r"[1-8]", line):
+            lines[number] = re.sub(r"[1-8]", lambda m: str(int(m[0]) + 1), line, count=1)
+            return lines
+    return None
+
+
+def change_a_character(lines, page):
+    """Change one character in the page's middle block."""
+    blocks = audit(page)
+    number = blocks[len(blocks) // 2].line - 1
+    while not lines[number].strip() or lines[number].startswith("#"):
+        number += 1
+    lines[number] = lines[number][:1].replace(lines[number][:1], "?") + lines[number][1:]
+    return lines
+
+
+def add_a_titled_fence(lines, page):
+    """Add a fence that mktestdocs would skip."""
+    return [*lines, "", '```python title="example.py"', "x = 1", "```"]
+
+
+def fail_at_the_end(lines, page):
+    """Put `assert False` at the end of the last block."""
+    last = audit(page)[-1]
+    end = last.line - 1 + len(last.source.splitlines())
+    return [*lines[:end], "assert False", *lines[end:]]
+
+
+SPOILERS = (change_a_digit, change_a_character, add_a_titled_fence, fail_at_the_end)
+WITH_BLOCKS = [p for p in pages() if audit(p)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=str)
+def test_each_spoiled_copy_is_red(page, tmp_path):
+    shutil.copytree(ROOT / "docs" / "figures", tmp_path / "docs" / "figures")
+    (tmp_path / "README.md").write_text("# Copy\n")
+    shutil.copy(page.path, tmp_path / "docs" / "untouched.md")
+    expected = set()
+    for spoil in SPOILERS:
+        lines = spoil(page.text.splitlines(), page)
+        if lines is None:  # a page that prints nothing has no digit to change
+            continue
+        (tmp_path / "docs" / f"{spoil.__name__}.md").write_text("\n".join(lines) + "\n")
+        expected.add(f"test_page[docs/{spoil.__name__}.md]")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "test_page",
+         str(ROOT / "tests" / "book" / "test_pages.py")],
+        cwd=ROOT, env={**os.environ, "DERIVABLE_BOOK_ROOT": str(tmp_path)},
+        capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    failed = set(re.findall(r"^FAILED \S*::(test_page\[[^\]]+\])", run.stdout, flags=re.M))
+    assert run.returncode == 1, run.stdout[-3000:] + run.stderr[-1000:]
+    assert failed == expected, run.stdout[-3000:]
+
+
+def test_some_page_has_a_digit_to_change():
+    assert any(change_a_digit(p.text.splitlines(), p) for p in WITH_BLOCKS)

@@ -1,0 +1,47 @@
+"""Settings of the whole suite: hypothesis profiles, Numba's start-up, and the count of missing peers."""
+
+import os
+import re
+from collections import Counter
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile(
+    "default", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+# CI tries the same examples each time: a landing never depends on luck. Long runs use the default profile.
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"), derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_numba():
+    """Pay Numba's own start-up once, so that no single test looks slow for it."""
+    from derivable.jit import kernel
+
+    kernel(lambda: 0, cache=False)()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the exhaustive sweeps out unless they are asked for by `-m exhaustive`."""
+    if "exhaustive" in (config.option.markexpr or ""):
+        return
+    kept = [item for item in items if not item.get_closest_marker("exhaustive")]
+    if len(kept) != len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many comparisons were left out because a peer or a browser is not installed."""
+    missing = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        found = re.search(r"could not import '(\w+)|needs (\w+)", reason)
+        if found:
+            missing[found.group(1) or found.group(2)] += 1
+    if missing:
+        terminalreporter.section("left out")
+        for name, count in sorted(missing.items()):
+            terminalreporter.write_line(f"{count} test(s) left out: {name} is not installed")
