@@ -207,7 +207,7 @@ def _get_pool() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(max_workers=get_num_threads() - 1, thread_name_prefix="derivable")
+            _pool = ThreadPoolExecutor(max(1, get_num_threads() - 1), thread_name_prefix="derivable")
         return _pool
 
 

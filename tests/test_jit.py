@@ -1,0 +1,352 @@
+"""How the package compiles and runs in parallel: caches, threads, fork, joblib, read-only installs."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from derivable import jit
+
+import derivable as dv
+
+ROOT = Path(__file__).parents[1]
+COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
+fresh_process = pytest.mark.skipif(not COMPILED, reason="about compiled kernels in fresh processes")
+
+
+def run(script, *, folder, source=ROOT / "src", **options):
+    """Run a script in a fresh process, with caches of its own; return what it printed."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(source),
+        "NUMBA_CACHE_DIR": str(folder / "numba"),
+        "DERIVABLE_CACHE_DIR": str(folder / "derivable"),
+        "NUMBA_NUM_THREADS": "2",
+        **options.pop("environment", {}),
+    }
+    environment = {k: v for k, v in environment.items() if v is not None}
+    path = folder / "script.py"
+    path.write_text(textwrap.dedent(script))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)], env=environment, capture_output=True, text=True, timeout=300,
+        check=False, **options,
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+# ------------------------------------------------------------------------------------------- import
+
+IMPORT = """
+    import sys
+    from numba.core import event
+    with event.install_recorder("numba:compile") as compiled:
+        import derivable
+    heavy = ["scipy.signal", "scipy.optimize", "sklearn", "matplotlib", "torch", "jax", "derivable_book"]
+    print([name for name in heavy if name in sys.modules], len(compiled.buffer))
+"""
+
+
+@fresh_process
+def test_import_is_light_and_compiles_nothing(tmp_path):
+    assert run(IMPORT, folder=tmp_path) == "[] 0\n"
+
+
+USE = """
+    from numba.core import event
+    import numpy as np
+    import derivable as dv
+    import numba
+
+    @numba.njit
+    def gradient(w):
+        return 2.0 * w
+
+    x = np.linspace(-3.0, 3.0, 7)
+    with event.install_recorder("numba:compile") as compiled:
+{calls}
+    names = {{e.data["dispatcher"].py_func.__module__ + "." + e.data["dispatcher"].py_func.__qualname__
+             for _, e in compiled.buffer}}
+    print(sorted(n for n in names if n.startswith("derivable")))
+"""
+
+
+@fresh_process
+@pytest.mark.slow
+def test_the_second_process_compiles_none_of_the_packages_kernels(tmp_path):
+    calls = [
+        "for name in ('softsign', 'tanh', 'sigmoid', 'relu', 'leaky_relu', 'softplus', 'silu', 'gelu'):",
+        "    for f in (getattr(dv, name), getattr(dv, 'd' + name)):",
+        "        f(x), f(x.astype(np.float32)), f(0.5), f(np.ones(2**21))",
+        "dv.gradient_descent(gradient, x, 0.1, 10)",
+    ]
+    script = USE.format(calls=textwrap.indent("\n".join(calls), " " * 8))
+    first, second = run(script, folder=tmp_path), run(script, folder=tmp_path)
+    assert first != "[]\n"  # the recorder sees compilations, so an empty list means something
+    assert second == "[]\n"
+
+
+# -------------------------------------------------------------------------------------- kernel, cache
+
+
+def test_kernel_divides_as_numpy_does():
+    quotient = jit.kernel(lambda a, b: a / b, cache=False)
+    assert quotient(1.0, 0.0) == np.inf if COMPILED else True
+
+
+def test_kernel_without_a_writable_cache_warns_and_still_works(monkeypatch, tmp_path):
+    if not COMPILED:
+        pytest.skip("nothing is cached")
+    import numba
+
+    real = numba.njit
+
+    def njit(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
+        return real(**options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    with pytest.warns(RuntimeWarning, match="NUMBA_CACHE_DIR"):
+        f = jit.kernel(lambda x: x + 1)
+    assert f(1) == 2
+
+
+def test_kernel_passes_other_errors_on(monkeypatch):
+    import numba
+
+    def njit(**options):
+        raise RuntimeError("another reason")
+
+    monkeypatch.setattr(numba, "njit", njit)
+    with pytest.raises(RuntimeError, match="another reason"):
+        jit.kernel(lambda x: x)
+
+
+def test_cache_folder_is_the_one_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("DERIVABLE_CACHE_DIR", str(tmp_path / "a" / "b"))
+    assert jit.cache_folder() == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_cache_folder_that_cannot_be_made_is_an_error(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DERIVABLE_CACHE_DIR", str(tmp_path / "file" / "b"))
+    with pytest.raises(OSError, match="file"):
+        jit.cache_folder()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="about XDG folders")
+def test_cache_folder_falls_back_where_home_is_read_only(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.delenv("DERIVABLE_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    folder = jit.cache_folder()
+    assert folder.parent == tmp_path
+    assert os.access(folder, os.W_OK)
+
+
+# ------------------------------------------------------------------------------------------- threads
+
+
+@jit.kernel
+def squares(start, stop, x, y):
+    for i in range(start, stop):
+        y[i] = x[i] * x[i]
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request):
+    before = dv.get_num_threads()
+    dv.set_num_threads(request.param)
+    yield request.param
+    dv.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 1000])
+@pytest.mark.parametrize("pieces", [None, 1, 3, 50])
+def test_parallel_for_covers_every_index_once(threads, count, pieces):
+    x, y = np.arange(count, dtype=float), np.full(count, -1.0)
+    jit.parallel_for(squares, count, x, y, pieces=pieces)
+    np.testing.assert_array_equal(y, x * x)
+
+
+def test_parallel_for_runs_each_piece_once(threads):
+    seen = []
+    jit.parallel_for(lambda a, b: seen.extend(range(a, b)), 101, pieces=17)
+    assert sorted(seen) == list(range(101))
+
+
+def test_parallel_for_passes_errors_on_and_stays_usable(threads):
+    def body(start, stop):
+        if start == 0:
+            raise KeyError("from a piece")
+
+    for _ in range(3):
+        with pytest.raises(KeyError, match="from a piece"):
+            jit.parallel_for(body, 100, pieces=10)
+    test_parallel_for_runs_each_piece_once(threads)
+
+
+def test_parallel_for_may_be_nested(threads):
+    total = np.zeros(64, dtype=int)
+
+    def inner(start, stop, row):
+        for i in range(start, stop):
+            total[8 * row + i] += 1
+
+    def outer(start, stop):
+        for row in range(start, stop):
+            jit.parallel_for(inner, 8, row)
+
+    jit.parallel_for(outer, 8)
+    np.testing.assert_array_equal(total, 1)
+
+
+def test_many_python_threads_at_once(threads):
+    x = np.arange(5000.0)
+    outputs = [np.zeros_like(x) for _ in range(8)]
+
+    def use(y):
+        for _ in range(50):
+            jit.parallel_for(squares, len(x), x, y)
+
+    workers = [threading.Thread(target=use, args=(y,)) for y in outputs]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    for y in outputs:
+        np.testing.assert_array_equal(y, x * x)
+
+
+def test_the_thread_count_may_change_while_others_compute():
+    before = dv.get_num_threads()
+    x, y = np.arange(5000.0), np.zeros(5000)
+    stop = threading.Event()
+
+    def change():
+        while not stop.is_set():
+            for n in (1, 2, 3):
+                dv.set_num_threads(n)
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        for _ in range(300):
+            y[:] = 0
+            jit.parallel_for(squares, len(x), x, y)
+            np.testing.assert_array_equal(y, x * x)
+    finally:
+        stop.set()
+        changer.join()
+        dv.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
+def test_set_num_threads_refuses(value, error):
+    with pytest.raises(error, match="threads must be"):
+        dv.set_num_threads(value)
+
+
+# ---------------------------------------------------------------------------- processes and installs
+
+PARALLEL = """
+    import numpy as np
+    import derivable as dv
+    x = np.linspace(-3, 3, 2**21)
+    expected = x / (1 + np.abs(x))
+    assert dv.get_num_threads() == 2
+    def use(_=None):
+        np.testing.assert_allclose(dv.softsign(x), expected, rtol=1e-15)
+        return True
+"""
+
+
+@fresh_process
+@pytest.mark.slow
+def test_two_python_threads_in_a_fresh_process(tmp_path):
+    script = """
+    import threading
+    workers = [threading.Thread(target=lambda: [use() for _ in range(20)]) for _ in range(2)]
+    [w.start() for w in workers]
+    [w.join() for w in workers]
+    print("done")
+    """
+    assert run(PARALLEL + script, folder=tmp_path) == "done\n"
+
+
+@fresh_process
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_after_fork_and_its_parent(tmp_path):
+    script = """
+    import os
+    use()
+    child = os.fork()
+    use()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    use()
+    print("done")
+    """
+    assert run(PARALLEL + script, folder=tmp_path) == "done\n"
+
+
+@fresh_process
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["threading", "loky", "multiprocessing"])
+def test_joblib(tmp_path, backend):
+    pytest.importorskip("joblib")
+    script = f"""
+    import joblib
+    def work(i):
+        import numpy as np
+        import derivable as dv
+        x = np.linspace(-3, 3, 2**21) + i
+        return np.abs(dv.softsign(x) - x / (1 + np.abs(x))).max() < 1e-15
+    if __name__ == "__main__":
+        use()
+        assert all(joblib.Parallel(n_jobs=2, backend="{backend}")(joblib.delayed(work)(i) for i in range(4)))
+        print("done")
+    """
+    assert run(PARALLEL + script, folder=tmp_path) == "done\n"
+
+
+@fresh_process
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be made read-only this way")
+@pytest.mark.parametrize("home", ["writable", "read-only"])
+def test_a_read_only_install(tmp_path, home):
+    import shutil
+
+    shutil.copytree(ROOT / "src" / "derivable", tmp_path / "site" / "derivable", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "home").mkdir()
+    # The superuser may write anywhere, so the script runs as another user (65534: nobody) where we are root.
+    options = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    for folder in [tmp_path, *tmp_path.parents]:
+        if str(folder) == "/" or not os.access(folder, os.W_OK) or folder.stat().st_mode & 0o001:
+            continue
+        folder.chmod(folder.stat().st_mode | 0o011)
+    if options and home == "writable":
+        os.chown(tmp_path / "home", 65534, 65534)
+    for path in [*(tmp_path / "site").rglob("*"), tmp_path / "site", *([tmp_path / "home"] if home == "read-only" else [])]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    script = PARALLEL if home == "writable" else "    import warnings\n    warnings.simplefilter('ignore')\n" + PARALLEL
+    printed = run(
+        script + "    use()\n    import derivable.jit\n    print(derivable.jit.cache_folder())\n",
+        folder=tmp_path, source=tmp_path / "site", cwd=tmp_path,
+        environment={"NUMBA_CACHE_DIR": None, "DERIVABLE_CACHE_DIR": None, "XDG_CACHE_HOME": None,
+                     "HOME": str(tmp_path / "home"), "PYTHONDONTWRITEBYTECODE": "1"},
+        **options,
+    )  # fmt: skip
+    assert (str(tmp_path / "home") in printed) == (home == "writable")
+    for path in [tmp_path / "site", tmp_path / "home", *(tmp_path / "site").rglob("*")]:
+        path.chmod(0o755)
