@@ -1,6 +1,8 @@
 """How the package compiles and runs in parallel: caches, threads, fork, joblib, read-only installs."""
 
+import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -320,26 +322,24 @@ def test_joblib(tmp_path, backend):
     assert run(PARALLEL + script, folder=tmp_path) == "done\n"
 
 
+def obey_permissions():
+    """Drop CAP_DAC_OVERRIDE from what the next program may have (prctl PR_CAPBSET_DROP)."""
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
+
+
 @fresh_process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be made read-only this way")
 @pytest.mark.parametrize("home", ["writable", "read-only"])
 def test_a_read_only_install(tmp_path, home):
-    import shutil
-
     shutil.copytree(ROOT / "src" / "derivable", tmp_path / "site" / "derivable", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "home").mkdir()
-    # The superuser may write anywhere, so the script runs as another user (65534: nobody) where we are root.
-    options = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-    for folder in [tmp_path, *tmp_path.parents]:
-        if str(folder) == "/" or not os.access(folder, os.W_OK) or folder.stat().st_mode & 0o001:
-            continue
-        folder.chmod(folder.stat().st_mode | 0o011)
-    if options and home == "writable":
-        os.chown(tmp_path / "home", 65534, 65534)
+    # The superuser may write anywhere, unless the right to override permissions is given up before the start.
+    options = {"preexec_fn": obey_permissions} if sys.platform == "linux" and os.geteuid() == 0 else {}
     for path in [*(tmp_path / "site").rglob("*"), tmp_path / "site", *([tmp_path / "home"] if home == "read-only" else [])]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     script = PARALLEL if home == "writable" else "    import warnings\n    warnings.simplefilter('ignore')\n" + PARALLEL
+    script += f"    try:\n        open({str(tmp_path / 'site' / 'x')!r}, 'w')\n        raise SystemExit('the install can be written')\n    except OSError:\n        pass\n"
     printed = run(
         script + "    use()\n    import derivable.jit\n    print(derivable.jit.cache_folder())\n",
         folder=tmp_path, source=tmp_path / "site", cwd=tmp_path,
