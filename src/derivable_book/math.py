@@ -1,0 +1,180 @@
+"""Formulas: LaTeX between dollars becomes MathML when the site is built, so that no script runs in the browser."""
+
+from __future__ import annotations
+
+import html
+import re
+import xml.etree.ElementTree as etree
+from functools import lru_cache
+from typing import Any
+
+from markdown import Markdown
+from markdown.blockprocessors import BlockProcessor
+from markdown.inlinepatterns import InlineProcessor
+from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
+from markdown.util import AtomicString
+from math_core import LatexError, LatexToMathML
+
+from derivable_book.pages import BookError
+
+MACROS = {
+    "argmin": r"\operatorname*{arg\,min}",
+    "argmax": r"\operatorname*{arg\,max}",
+}
+
+# The same rule as pandoc's: no space inside the dollars, no digit after the closing one.
+INLINE = r"(?<![\\$])\$(?![\s$])((?:\\.|[^\\$\x02\x03])+?)(?<!\s)\$(?![\d$])"
+_DISPLAY = re.compile(r"\A[ ]{0,3}\$\$(.+?)\$\$[ ]*\Z", re.DOTALL)
+_converter = LatexToMathML(macros=MACROS, fancy_error=False, allow_unreliable_rendering=True)
+
+
+def check(latex: str) -> str:
+    """Prepare a formula for the converter, which would print what it does not know as text.
+
+    Args:
+        latex: the formula.
+
+    Returns:
+        The formula without `[4pt]` after a line end; rows have their own distance here.
+    """
+    return re.sub(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]", r"\\\\", latex)
+
+
+@lru_cache(maxsize=4096)
+def mathml(latex: str, display: bool = False) -> str:
+    """Convert a formula.
+
+    Args:
+        latex: LaTeX as in math mode.
+        display: whether the formula stands on lines of its own.
+
+    Returns:
+        A `<math>` element as text.
+
+    Raises:
+        ValueError: the formula cannot be read.
+    """
+    try:
+        text = _converter.convert_with_local_state(check(latex), displaystyle=display)
+    except LatexError as error:
+        raise ValueError(str(error)) from error
+    # The names of HTML's characters are not XML.
+    text = re.sub(r"&(?!(?:lt|gt|amp|quot);)[A-Za-z]+;", lambda m: html.unescape(m.group()), text)
+    # Chromium stretches U+203E over a formula; the converter's U+0332 lands beside it.
+    return text.replace('<mo stretchy="true">\u0332</mo>', '<mo stretchy="true">\u203e</mo>')
+
+
+def element(latex: str, display: bool, where: str) -> etree.Element:
+    """Convert a formula to an element, in a box of its own where it is displayed.
+
+    Args:
+        latex: LaTeX as in math mode.
+        display: whether the formula stands on lines of its own.
+        where: the page, for the error.
+
+    Returns:
+        The element.
+
+    Raises:
+        BookError: the formula cannot be read.
+    """
+    try:
+        math = etree.fromstring(mathml(latex.strip(), display))
+    except (ValueError, etree.ParseError) as error:
+        raise BookError(f"{where}: cannot read the formula {latex.strip()!r}: {error}") from error
+    for part in math.iter():
+        part.text = AtomicString(part.text) if part.text else None  # nothing in a formula is Markdown
+    box = etree.Element("div" if display else "span", {"class": "math-display" if display else "math-inline"})
+    if display:
+        box.set("data-search-exclude", "")
+    box.append(math)
+    return box
+
+
+class _Separate(Preprocessor):
+    """Puts a blank line before and after `$$` on lines of their own, so that a paragraph may touch them."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        out: list[str] = []
+        inside = False
+        for line in lines:
+            text = line.strip()
+            opens = not inside and text.startswith("$$")
+            closes = (inside or (opens and len(text) > 4)) and text.endswith("$$")
+            if opens:
+                out.append("")
+            out.append(line)
+            inside = (inside or opens) and not closes
+            if closes:
+                out.append("")
+        return out
+
+
+class _Display(BlockProcessor):
+    """Takes a block between `$$`."""
+
+    def __init__(self, md: Markdown, book: Any) -> None:
+        super().__init__(md.parser)
+        self.book = book
+
+    def test(self, parent: etree.Element, block: str) -> bool:
+        return bool(_DISPLAY.match(block))
+
+    def run(self, parent: etree.Element, blocks: list[str]) -> None:
+        match = _DISPLAY.match(blocks.pop(0))
+        assert match
+        parent.append(element(match.group(1), True, self.book.where))
+
+
+class _Inline(InlineProcessor):
+    """Takes a formula between single dollars."""
+
+    def __init__(self, md: Markdown, book: Any) -> None:
+        super().__init__(INLINE, md)
+        self.book = book
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[etree.Element, int, int]:
+        return element(m.group(1), False, self.book.where), m.start(0), m.end(0)
+
+
+class _Dollar(InlineProcessor):
+    """Takes a dollar that is one, written with a backslash, and marks it as meant."""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[etree.Element, int, int]:
+        dollar = etree.Element("span", {"class": "dollar"})
+        dollar.text = AtomicString("$")
+        return dollar, m.start(0), m.end(0)
+
+
+class _Atomic(Treeprocessor):
+    """Keeps punctuation on the line of the formula that it belongs to."""
+
+    def run(self, root: etree.Element) -> None:
+        for parent in list(root.iter()):
+            for i, child in enumerate(list(parent)):
+                if child.get("class") != "math-inline":
+                    continue
+                after = re.match(r"[^\s\w]+|[a-z]{1,3}\b|-\w+", child.tail or "")
+                if after:
+                    child[-1].tail = after.group()
+                    child.tail = (child.tail or "")[after.end() :]
+                before_owner = list(parent)[i - 1] if i else parent
+                text = (before_owner.tail if i else before_owner.text) or ""
+                before = re.search(r"(?<=\s)[(\[“‘\"]+\Z|\A[(\[“‘\"]+\Z", text)
+                if before:
+                    child.text = before.group()
+                    text = text[: before.start()]
+                    if i:
+                        before_owner.tail = text
+                    else:
+                        before_owner.text = text
+
+
+def register(md: Markdown, book: Any) -> None:
+    """Add formulas to a Markdown converter."""
+    md.preprocessors.register(_Separate(md), "book-math-lines", 24)
+    md.parser.blockprocessors.register(_Display(md, book), "book-math-display", 79.9)
+    md.inlinePatterns.register(_Dollar(r"\\\$", md), "book-dollar", 189.95)
+    md.inlinePatterns.register(_Inline(md, book), "book-math-inline", 189.9)
+    md.treeprocessors.register(_Atomic(md), "book-math-punctuation", 12)
