@@ -1,0 +1,57 @@
+"""The figure of the front page."""
+
+import numpy as np
+from numba import njit
+from sklearn.datasets import load_breast_cancer
+
+import derivable as dv
+from figures.drawing import BLUE, ORANGE, figure, new
+
+
+@njit
+def _loss(w, A, s):
+    return dv.softplus(-s * (A @ w)).sum() + 0.5 * (w[:-1] ** 2).sum()
+
+
+@njit
+def _gradient(w, A, s):
+    g = A.T @ (-s * dv.sigmoid(-s * (A @ w)))
+    g[:-1] += w[:-1]
+    return g
+
+
+def loss_curve() -> str:
+    """Draw how far the loss is above its minimum after each step, and how many rows are classified wrongly."""
+    X, y = load_breast_cancer(return_X_y=True)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    A, s = np.column_stack([X, np.ones(len(X))]), 2.0 * y - 1.0
+    L = np.linalg.eigvalsh(A.T @ A)[-1] / 4 + 1
+    best = dv.gradient_descent(_gradient, np.zeros(31), 1.9 / L, 40_000, args=(A, s), value=_loss, keep="last")
+    run = dv.gradient_descent(_gradient, np.zeros(31), 1 / L, 10_000, args=(A, s), value=_loss)
+    gap = run.values - best.values.min()
+    steps = np.arange(len(gap)) + 1
+    shown = np.unique(np.geomspace(1, len(gap), 300).astype(int)) - 1
+    errors = np.mean(np.sign(run.iterates[shown] @ A.T) != s, axis=1)
+    fig, (above, below) = new(height=4.2, rows=2, sharex=True)
+    above.loglog(steps[shown], gap[shown], color=BLUE)
+    above.set_ylabel("loss above its minimum")
+    below.semilogx(steps[shown], 100 * errors, color=ORANGE)
+    below.set_ylabel("misclassified, %")
+    below.set_xlabel("step")
+    below.set_ylim(0, None)
+    final = 100 * np.mean(np.sign(A @ run.last) != s)
+    ten = 100 * np.mean(np.sign(run.iterates[10] @ A.T) != s)
+    return figure(
+        fig,
+        label="front-loss-curve",
+        caption=(
+            f"The loss falls by {np.log10(gap[0] / gap[-1]):.0f} orders of magnitude in 10,000 steps, at last along a "
+            f"straight descent that only the step size limits. The share of misclassified rows is near its end after a "
+            f"few hundred steps."
+        ),
+        alt=(
+            f"Two curves over the number of steps, from 1 to 10,000. The loss above its minimum falls from "
+            f"{gap[0]:.0f} to {gap[-1]:.1g}. The misclassified rows fall to {ten:.1f} per cent after ten steps and "
+            f"{final:.1f} per cent at the end."
+        ),
+    )
