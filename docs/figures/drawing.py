@@ -1,7 +1,6 @@
-"""How the book draws: figures from matplotlib, put into the page as SVG that follows its light or dark colours.
+"""How the book draws: matplotlib figures, put into the page as SVG that follows its light or dark colours.
 
-A script in this folder makes a figure with `new`, draws on it with the colours of `INK` and `COLOURS`, and returns
-what `figure` gives back:
+A script makes a figure with `new`, draws on it with the colours below, and returns what `figure` gives back:
 
     fig, ax = new()
     ax.plot(x, y, color=BLUE, label="softsign")
@@ -14,7 +13,6 @@ from __future__ import annotations
 import html
 import io
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -23,8 +21,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -41,11 +37,10 @@ __all__ = [
     "TEAL",
     "figure",
     "new",
-    "style",
 ]
 
-# Each colour stands for a property that extra.css sets once for the light and once for the dark page. The values
-# here never reach a reader: they are what `figure` looks for, so they are unlike any colour drawn by chance.
+# Each colour stands for a property that extra.css sets once for the light and once for the dark page. The
+# values here never reach a reader: `figure` looks for them, so they are unlike any colour drawn by chance.
 INK = "#010203"  # axes and text
 MUTED = "#040506"  # what should step back: reference lines, labels of lesser weight
 GRID = "#070809"
@@ -106,11 +101,7 @@ _STYLE: dict[str, Any] = {
 }
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """Draw in the book's style within this block, for figures that `new` is too simple for."""
-    with matplotlib.rc_context(_STYLE):
-        yield
+matplotlib.rcParams.update(_STYLE)  # for the whole build: matplotlib draws nothing else in it
 
 
 def new(width: float = 5.2, height: float = 3.1, rows: int = 1, columns: int = 1, **options: Any) -> Any:
@@ -129,8 +120,7 @@ def new(width: float = 5.2, height: float = 3.1, rows: int = 1, columns: int = 1
     Returns:
         The figure and its axes (an array of them where there is more than one), as `subplots` gives them.
     """
-    with style():
-        return plt.subplots(rows, columns, figsize=(width, height), **options)
+    return plt.subplots(rows, columns, figsize=(width, height), **options)
 
 
 def figure(fig: Figure, *, label: str, caption: str, alt: str) -> str:
@@ -152,7 +142,7 @@ def figure(fig: Figure, *, label: str, caption: str, alt: str) -> str:
     if not alt.strip() or not caption.strip():
         raise ValueError(f"figure {label!r} needs a caption and an alternative text")
     buffer = io.StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": label}):
+    with matplotlib.rc_context({"svg.hashsalt": label}):
         fig.savefig(
             buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
@@ -175,12 +165,13 @@ def _embed(svg: str, label: str, alt: str) -> str:
     box = re.search(r'viewBox="([^"]+)"', head)
     assert box
     body = re.sub(r'\bid="([^"]+)"', rf'id="{label}--\1"', body)
+    body = body.replace("xlink:href=", "href=")
     body = re.sub(r'(href="|url\()#', rf"\1#{label}--", body)
     for colour, name in _PROPERTIES.items():
         body = re.sub(colour, f"var({name})", body, flags=re.IGNORECASE)
     body = re.sub(r"\s*\n\s*", "\n", body)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box.group(1)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box.group(1)}" '
         f'stroke-linejoin="round" stroke-linecap="butt" role="img" '
         f'aria-label="{html.escape(" ".join(alt.split()), quote=True)}">{body}'
     )

@@ -1,7 +1,7 @@
-"""The Markdown extension of the book: numbered results, proofs, references, citations, bibliography and formulas.
+"""The Markdown extension of the book: results, proofs, references, citations, bibliography and formulas.
 
-It is an ordinary extension of Python-Markdown and needs no plugin of a site generator: what it has to know about
-the other pages it reads from their text. List it in mkdocs.yml as `derivable_book.extension`.
+It is an ordinary extension of Python-Markdown and needs no plugin of a site generator: what it has to know of
+other pages it reads from their text. List it in mkdocs.yml as `derivable_book.extension`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 from pymdownx.blocks import BlocksExtension
 
-from derivable_book import citations, math, pages, results
+from derivable_book import citations, font, math, pages, results
 from derivable_book.pages import BookError
 
 
@@ -118,7 +118,7 @@ class _Finish(Postprocessor):
         if len(book.rendered) != results.expected(book.page):
             raise BookError(
                 f"{book.page.path}: {results.expected(book.page)} results and proofs in the text, but "
-                f"{len(book.rendered)} rendered: {book.rendered}. Each needs a header that can be read and an end `///`"
+                f"{len(book.rendered)} rendered: {book.rendered}. Each needs a header and an end `///`"
             )
         bare = _without_code(text)
         for pattern, what in (
@@ -142,7 +142,10 @@ class BookExtension(BlocksExtension):
     """Adds the book's syntax to Python-Markdown."""
 
     def __init__(self, **options: Any) -> None:
-        self.config = {"docs_dir": [str(pages.DOCS), "the folder of pages; mkdocs.yml stands beside it"]}
+        self.config = {
+            "docs_dir": [str(pages.DOCS), "the folder of pages; mkdocs.yml stands beside it"],
+            "math_font": ["", "where below that folder to put the font of the formulas; empty for no font"],
+        }
         super().__init__(**options)
 
     def extendMarkdown(self, md: Markdown) -> None:
@@ -150,6 +153,8 @@ class BookExtension(BlocksExtension):
         docs_dir = Path(self.getConfig("docs_dir"))
         if str(docs_dir) not in sys.path:
             sys.path.append(str(docs_dir))  # so that a page's fence can say `from figures import descent`
+        if self.getConfig("math_font"):
+            font.ensure(docs_dir / self.getConfig("math_font"))
         self.book = Book(docs_dir)
         super().extendMarkdown(md)
         md.registerExtension(self)
@@ -168,7 +173,7 @@ class BookExtension(BlocksExtension):
         self.book.reset()
 
 
-def makeExtension(**options: Any) -> BookExtension:  # noqa: N802 - the name that Python-Markdown looks for
+def makeExtension(**options: Any) -> BookExtension:
     """Return the extension."""
     return BookExtension(**options)
 

@@ -1,4 +1,4 @@
-"""Formulas: LaTeX between dollars becomes MathML when the site is built, so that no script runs in the browser."""
+"""Formulas: LaTeX between dollars becomes MathML when the site is built; no script runs in the browser."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from math_core import LatexError, LatexToMathML
 from derivable_book.pages import BookError
 
 MACROS = {
+    "colon": r"\mathpunct{:}",
     "argmin": r"\operatorname*{arg\,min}",
     "argmax": r"\operatorname*{arg\,max}",
 }
@@ -61,8 +62,7 @@ def mathml(latex: str, display: bool = False) -> str:
         raise ValueError(str(error)) from error
     # The names of HTML's characters are not XML.
     text = re.sub(r"&(?!(?:lt|gt|amp|quot);)[A-Za-z]+;", lambda m: html.unescape(m.group()), text)
-    # Chromium stretches U+203E over a formula; the converter's U+0332 lands beside it.
-    return text.replace('<mo stretchy="true">\u0332</mo>', '<mo stretchy="true">\u203e</mo>')
+    return text
 
 
 def element(latex: str, display: bool, where: str) -> etree.Element:
@@ -83,6 +83,12 @@ def element(latex: str, display: bool, where: str) -> etree.Element:
         math = etree.fromstring(mathml(latex.strip(), display))
     except (ValueError, etree.ParseError) as error:
         raise BookError(f"{where}: cannot read the formula {latex.strip()!r}: {error}") from error
+    for over in math.iter("mover"):
+        if (
+            len(over) == 2 and over[1].text == "\u0332"
+        ):  # \overline: browsers put a stretched bar beside its place
+            over.tag, over.attrib = "mrow", {"class": "overline"}
+            over.remove(over[1])
     for part in math.iter():
         part.text = AtomicString(part.text) if part.text else None  # nothing in a formula is Markdown
     box = etree.Element("div" if display else "span", {"class": "math-display" if display else "math-inline"})
@@ -171,6 +177,50 @@ class _Atomic(Treeprocessor):
                         before_owner.text = text
 
 
+_RAISED = str.maketrans("0123456789+-−=()nit", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱᵗ")
+_LOWERED = str.maketrans("0123456789+-−=()aeijkmnptx", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑᵢⱼₖₘₙₚₜₓ")
+
+
+def plain(math: etree.Element) -> str:
+    """Write a formula as a line of text, for the table of contents, which takes nothing else.
+
+    Args:
+        math: MathML.
+
+    Returns:
+        Text: indices and powers raised and lowered where Unicode has the letters.
+    """
+    parts = [plain(child) for child in math]
+    name = math.tag
+    if name in ("msup", "msub"):
+        table, sign = (_RAISED, "^") if name == "msup" else (_LOWERED, "_")
+        moved = parts[1].translate(table)
+        if parts[1] in "′″‴∗⋆⊤":
+            return "".join(parts)
+        return parts[0] + (moved if not set(moved) & set(parts[1]) else sign + parts[1])
+    if name == "mfrac":
+        return f"{parts[0]}/{parts[1]}"
+    if name == "msqrt":
+        return "√" + "".join(parts)
+    if name == "mo" and math.text in ("=", "<", ">", "≤", "≥", "→", "∈"):
+        return f" {math.text} "
+    return (math.text or "").strip("\u2061 ") + "".join(parts)
+
+
+class _Headings(Treeprocessor):
+    """Gives headings with formulas the words that the table of contents shows."""
+
+    def run(self, root: etree.Element) -> None:
+        for heading in root.iter():
+            if heading.tag in ("h2", "h3", "h4") and heading.find(".//math") is not None:
+                heading.attrib.setdefault("data-toc-label", " ".join(self._words(heading).split()))
+
+    def _words(self, part: etree.Element) -> str:
+        if part.tag == "math":
+            return plain(part)
+        return (part.text or "") + "".join(self._words(child) + (child.tail or "") for child in part)
+
+
 def register(md: Markdown, book: Any) -> None:
     """Add formulas to a Markdown converter."""
     md.preprocessors.register(_Separate(md), "book-math-lines", 24)
@@ -178,3 +228,4 @@ def register(md: Markdown, book: Any) -> None:
     md.inlinePatterns.register(_Dollar(r"\\\$", md), "book-dollar", 189.95)
     md.inlinePatterns.register(_Inline(md, book), "book-math-inline", 189.9)
     md.treeprocessors.register(_Atomic(md), "book-math-punctuation", 12)
+    md.treeprocessors.register(_Headings(md), "book-math-headings", 11)

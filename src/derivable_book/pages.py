@@ -69,7 +69,7 @@ def configuration(docs_dir: Path = DOCS) -> dict[str, Any]:
         The settings; values with a tag of mkdocs's own are None.
     """
     path = Path(docs_dir).parent / "mkdocs.yml"
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}  # noqa: S506 - a SafeLoader
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
 
 
 def navigation(docs_dir: Path = DOCS) -> list[str]:

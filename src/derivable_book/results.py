@@ -1,7 +1,7 @@
 """Numbered results and their proofs: `/// theorem | Title`, numbered by chapter, with the label as anchor.
 
-The numbers come from the text of the pages alone, in the order of the navigation, so that the renderer and the
-tests of the claims read the same ones.
+The numbers come from the text of the pages alone, in the order of the navigation: the renderer and the tests
+read the same ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import xml.etree.ElementTree as etree
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pymdownx.blocks.block import Block, type_string
 
@@ -58,8 +58,8 @@ class Result:
 def scan(docs_dir: Path | str = pages.DOCS) -> list[Result]:
     """List the numbered results of the book.
 
-    One counter runs through all kinds in a chapter: Definition 2.1 is followed by Theorem 2.2. That way a reader
-    who has found 2.1 knows where 2.2 is.
+    One counter runs through all kinds in a chapter: Definition 2.1 is followed by Theorem 2.2. Who has found
+    the one knows where the other is.
 
     Args:
         docs_dir: the folder of pages, with mkdocs.yml beside it.
@@ -72,9 +72,8 @@ def scan(docs_dir: Path | str = pages.DOCS) -> list[Result]:
     """
     found: dict[str, Result] = {}
     for page in pages.pages(Path(docs_dir)):
-        count, prose = 0, page.prose
-        for header in _HEADER.finditer(prose):
-            count += 1
+        prose = page.prose
+        for count, header in enumerate(_HEADER.finditer(prose), start=1):
             line = pages.line_of(prose, header.start())
             where = f"{page.path}:{line}"
             option = _LABEL.match(prose[header.end() + 1 :].split("\n", 1)[0])
@@ -98,7 +97,7 @@ class _ResultBlock(Block):
     """Renders one kind of numbered result."""
 
     ARGUMENT = None
-    OPTIONS = {"label": ("", type_string)}
+    OPTIONS: ClassVar[dict[str, Any]] = {"label": ("", type_string)}
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         """Make the box and its title line."""
