@@ -1,6 +1,7 @@
 """The font of the formulas: STIX Two Math from the wheel of ziamath, cut down to what the book needs.
 
-It is made when the site is built and lies beside the site's other files, so that no page asks another host. The licence (SIL Open Font License 1.1) allows both; its notice stays in the font's name table.
+It is made when the site is built and lies beside the site's other files, so that no page asks another host.
+The licence (SIL Open Font License 1.1) allows both; its notice stays in the font's name table.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class _Atomic(Treeprocessor):
             for i, child in enumerate(list(parent)):
                 if child.get("class") != "math-inline":
                     continue
-                after = re.match(r"[^\s\w]+|[a-z]{1,3}\b|-\w+", child.tail or "")
+                after = re.match(r"-\w+|[^\s\w]+|[a-z]{1,3}\b", child.tail or "")
                 if after:
                     child[-1].tail = after.group()
                     child.tail = (child.tail or "")[after.end() :]

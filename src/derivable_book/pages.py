@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,8 +187,15 @@ def url(target: str, page: Page | None, docs_dir: Path = DOCS) -> str:
     path, mark, anchor = target.lstrip("/").partition("#")
     if path == page.path:
         return mark + anchor or "#"
-    if not configuration(docs_dir).get("use_directory_urls", True):
-        return "../" * page.path.count("/") + path.removesuffix(".md") + ".html" + mark + anchor
-    up = page.path.count("/") + (0 if Path(page.path).stem == "index" else 1)
-    folder = path.removesuffix(".md").removesuffix("index").strip("/")
-    return ("../" * up + (folder + "/" if folder else "") or "./") + mark + anchor
+    directories = configuration(docs_dir).get("use_directory_urls", True)
+
+    def built(source: str) -> str:
+        name = source.removesuffix(".md")
+        if not directories:
+            return name + ".html"
+        return name.removesuffix("index").rstrip("/") + "/"
+
+    here = built(page.path)
+    folder = here if directories else posixpath.dirname(here)
+    relative = posixpath.relpath("/" + built(path).lstrip("/"), posixpath.join("/", folder))
+    return relative + ("/" if directories else "") + mark + anchor
