@@ -3,11 +3,29 @@
 Import it as `import derivable as dv`. Every public name stands here; the modules hold them by chapter.
 """
 
+from derivable.descent import (
+    DivergenceWarning,
+    Progress,
+    Trajectory,
+    gradient_descent,
+    in_place,
+    problems,
+    proximal_step,
+    trust_region_step,
+)
 from derivable.jit import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DivergenceWarning",
+    "Progress",
+    "Trajectory",
     "get_num_threads",
+    "gradient_descent",
+    "in_place",
+    "problems",
+    "proximal_step",
     "set_num_threads",
+    "trust_region_step",
 ]

@@ -1,0 +1,573 @@
+"""Descent loops, compiled whole around the gradient they are given.
+
+A loop is a kernel that visits points: it takes a step, evaluates the gradient (and the value), records, and
+returns when it has visited its last point or something stops it. `drive` runs such a kernel in stretches of a
+fraction of a second, so that a run can be interrupted, watched and stopped from Python, and turns the record
+into a `Trajectory`.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from derivable.descent.functions import Prepared, find_nan, invoke, launch, prepare, prepare_args
+from derivable.descent.trajectory import DivergenceWarning, Progress, Trajectory
+from derivable.jit import kernel
+from derivable.validation import as_array, check_count, check_finite, check_number, check_positive
+
+__all__ = ["gradient_descent"]
+
+# Why a loop returned to Python before its last point.
+VISITED, CONVERGED, BAD_GRADIENT, BAD_POINT, BAD_VALUE, WRONG_SHAPE = range(6)
+
+# Largest record of iterates, in bytes; a run that would need more is refused with advice.
+LARGEST_RECORD = 2**32
+
+
+class Record(NamedTuple):
+    """The arrays that a loop writes its history to. Points are numbered from 0 here: row p is w_{p+1}."""
+
+    iterates: np.ndarray  # (rows, n): points 0, every, 2 every, ...
+    every: int  # 0: keep none
+    norms: np.ndarray  # (T + 1,)
+    values: np.ndarray  # (T + 1,), or empty
+    total: np.ndarray  # (n,): the sum of the points from which a step was taken; empty if not wanted
+    best: np.ndarray  # (n,): the point of lowest value so far; empty if not wanted
+    lowest: np.ndarray  # (1,): its value
+
+
+# ------------------------------------------------------------------------------------ pieces of the kernels
+
+
+def take(v: Any, w: Any, flat: Any) -> bool:
+    """Copy a returned gradient to the vector `flat`; False if it has not the shape of `w`.
+
+    Copied, as it may be a view into `w`, which the step is about to change. This is the plain version; compiled, one
+    of those below takes its place, by what the user's function returns.
+    """
+    if v.shape != w.shape:
+        return False
+    flat[...] = v.reshape(-1)
+    return True
+
+
+@overload(take)
+def _take(v, w, flat):  # type: ignore[no-untyped-def]
+    if w.ndim == 1 and isinstance(v, types.Array):
+
+        def vector(v, w, flat):  # type: ignore[no-untyped-def]
+            if v.size != flat.size:
+                return False
+            for i in range(flat.size):
+                flat[i] = v[i]
+            return True
+
+        return vector
+    if isinstance(v, types.Array):
+
+        def array(v, w, flat):  # type: ignore[no-untyped-def]
+            if v.shape != w.shape:
+                return False
+            source = np.ascontiguousarray(v).reshape(-1)
+            for i in range(flat.size):
+                flat[i] = source[i]
+            return True
+
+        return array
+
+    if isinstance(v, types.NoneType):  # it wrote in place
+
+        def nothing(v, w, flat):  # type: ignore[no-untyped-def]
+            return True
+
+        return nothing
+
+    def number(v, w, flat):  # type: ignore[no-untyped-def]
+        flat[0] = v
+        return True
+
+    return number
+
+
+@kernel
+def sum_of_squares(x: np.ndarray) -> float:
+    """Return the sum of squares in float64, in eight partial sums that the compiler keeps in vector registers."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    whole = x.size - x.size % 8
+    for i in range(0, whole, 8):
+        s0 += np.float64(x[i]) ** 2
+        s1 += np.float64(x[i + 1]) ** 2
+        s2 += np.float64(x[i + 2]) ** 2
+        s3 += np.float64(x[i + 3]) ** 2
+        s4 += np.float64(x[i + 4]) ** 2
+        s5 += np.float64(x[i + 5]) ** 2
+        s6 += np.float64(x[i + 6]) ** 2
+        s7 += np.float64(x[i + 7]) ** 2
+    s = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    for i in range(whole, x.size):
+        s += np.float64(x[i]) ** 2
+    return s
+
+
+@kernel
+def norm(x: np.ndarray, squares: float) -> float:
+    """Return the Euclidean norm, given the sum of squares; not finite exactly if an entry is not or it overflows."""
+    if 1e-290 < squares < np.inf:
+        return np.sqrt(squares)
+    largest = 0.0  # squares that under- or overflow: scale by the largest entry first
+    for i in range(x.size):
+        a = abs(np.float64(x[i]))
+        if not a < np.inf:
+            return a
+        largest = max(largest, a)
+    if largest == 0.0:
+        return 0.0
+    s = 0.0
+    for i in range(x.size):
+        s += (np.float64(x[i]) / largest) ** 2
+    return largest * np.sqrt(s)
+
+
+# ----------------------------------------------------------------------------------------- gradient descent
+
+
+class State(NamedTuple):
+    """Where a loop stands: the point and its gradient, as the user's functions see them and as vectors."""
+
+    w: np.ndarray
+    flat_w: np.ndarray  # the same memory
+    before: np.ndarray  # the point before, to return to if the next one is not finite
+    g: np.ndarray
+    flat_g: np.ndarray  # the same memory
+
+
+@kernel
+def descend(
+    gradient: Any,
+    value: Any,
+    args: Any,
+    sizes: np.ndarray,
+    metric: Any,
+    first: int,
+    last: int,
+    tolerance: float,
+    state: State,
+    record: Record,
+) -> tuple[int, int]:
+    """Visit the points first..last of gradient descent: w <- w - size g (each entry over `metric`, if given).
+
+    On entry `state` holds the point `first - 1` (at first = 0: the start) and the gradient there, and so it does
+    on return for the point that was reached.
+
+    Returns:
+        The last point that was visited and is finite, and why the loop returned.
+    """
+    w, u, before, g, h = state
+    iterates, period, norms, values, total, best, lowest = record
+    reached, status = last, VISITED
+    for p in range(first, last + 1):
+        if p > 0:
+            size = sizes[min(p, sizes.size) - 1]
+            for i in range(total.size):
+                total[i] += u[i]
+            for i in range(u.size):
+                before[i] = u[i]
+                if metric is None:
+                    u[i] -= size * h[i]
+                else:
+                    u[i] -= size * h[i] / metric[i]
+        if not take(invoke(gradient, w, args, g), w, h):
+            reached, status = p - 1, WRONG_SHAPE
+            break
+        f = 0.0
+        if value is not None:
+            f = float(invoke(value, w, args, g))
+        squares = sum_of_squares(h)
+        length = np.sqrt(squares) if 1e-290 < squares < np.inf else norm(h, squares)
+        if not length < np.inf:
+            status = BAD_GRADIENT
+        else:
+            squares = sum_of_squares(u)
+            if not squares < np.inf and not norm(u, squares) < np.inf:
+                status = BAD_POINT
+            elif not abs(f) < np.inf:
+                status = BAD_VALUE
+        if status != VISITED:
+            reached = p - 1
+            if p > 0:
+                for i in range(u.size):
+                    u[i] = before[i]
+            break
+        norms[p] = length
+        if values.size > 0:
+            values[p] = f
+            if best.size > 0 and f < lowest[0]:
+                lowest[0] = f
+                for i in range(u.size):
+                    best[i] = u[i]
+        if period > 0 and p % period == 0:
+            for i in range(u.size):
+                iterates[p // period, i] = u[i]
+        if length <= tolerance:
+            reached, status = p, CONVERGED
+            break
+    return reached, status
+
+
+def gradient_descent(
+    gradient: Callable[..., Any],
+    w0: Any,
+    step: Any,
+    steps: int,
+    args: tuple[Any, ...] = (),
+    *,
+    value: Callable[..., Any] | None = None,
+    metric: Any = None,
+    tol: float | None = None,
+    keep: Literal["all", "last"] | int = "all",
+    callback: Callable[[Progress], Any] | None = None,
+    every: int = 1,
+    allow_nan: bool = False,
+) -> Trajectory:
+    r"""Minimise a function by gradient descent, $w_{t+1} = w_t - \eta_t \nabla f(w_t)$, in one compiled loop.
+
+    The loop is compiled once for each combination of argument types and stored on disk. The gradient is
+    compiled for the same types when first used; give it `@njit(cache=True)` to store it as well.
+
+    Args:
+        gradient: an `@njit` function `gradient(w, *args)` that returns the gradient at `w` in an array of its
+            shape (for a `w0` that is a number: a number). `dv.grad(f)` is one. A function that writes into its
+            last argument is marked by [`in_place`][derivable.in_place] and saves the memory traffic.
+        w0: the start $w_1$: an array of any shape, or a number. Not modified. float32 stays float32, integers
+            become float64.
+        step: the step size $\eta > 0$; or an array of `steps` sizes; or a function of the step's number
+            $t = 1, 2, ...$ that returns $\eta_t$, asked for all of them before the run.
+        steps: the number of steps $T$, at least 1.
+        args: the data that `gradient` and `value` take after `w`: arrays and numbers. Strided views are made
+            contiguous, once.
+        value: the objective function, an `@njit` function `value(w, *args)`; given it, the run records the
+            value at each point and the best point.
+        metric: positive numbers in the shape of `w0` by which the gradient is divided, entry by entry: the
+            diagonal metric of [`proximal_step`][derivable.proximal_step].
+        tol: stop at the first point whose gradient has a Euclidean norm of at most `tol`; never by default.
+        keep: which points to keep: "all", "last", or every `keep`-th (and the last one always).
+        callback: called from Python with a [`Progress`][derivable.Progress] after every `every` steps; the run
+            stops if it returns True.
+        every: the steps between two calls of `callback`.
+        allow_nan: whether `args` may hold NaN, for a gradient that knows what to do with it.
+
+    Returns:
+        The run. Its points are $w_1, ..., w_{T+1}$, all evaluated.
+
+    Raises:
+        TypeError: if `gradient` or `value` is not compiled, does not take these arguments, or does not return
+            what it should; if an argument has the wrong type.
+        ValueError: if a number is out of range or not finite, if shapes disagree, or if the gradient or value
+            at `w0` is not finite.
+        KeyboardInterrupt: if the user interrupts; its attribute `trajectory` holds the run so far.
+
+    Warns:
+        DivergenceWarning: if an iterate, gradient or value stops being finite (the run then ends at the last
+            finite point), or if the run ends higher than it began.
+
+    Examples:
+        ```python
+        import derivable as dv
+        import numpy as np
+        from numba import njit
+
+        @njit
+        def gradient(w, curvature):  # of f(w) = sum(curvature * w**2) / 2
+            return curvature * w
+
+        run = dv.gradient_descent(gradient, [1.0, 1.0], 0.15, 100, args=(np.array([1.0, 10.0]),), tol=1e-6)
+        print(run)
+        #> Trajectory(86 steps, ended by tolerance, gradient norm 8.5e-07, 87 of 87 points kept)
+        ```
+
+    References:
+        G. Garrigos and R. M. Gower, *Handbook of convergence theorems for (stochastic) gradient methods*,
+        arXiv 2301.11235, section 3.
+    """
+    steps = check_count(steps, "steps")
+    w, scalar = prepare_start(w0)
+    args = prepare_args(args)
+    if not allow_nan:
+        for i, item in enumerate(args):
+            if problem := find_nan(item, f"args[{i}]"):
+                raise ValueError(f"{problem}; pass allow_nan=True if the gradient knows what to do with it")
+    tolerance = -1.0 if tol is None else check_number(tol, "tol")
+    if tol is not None and tol < 0:
+        raise ValueError(f"tol must be at least 0, got {tol}")
+    sizes = step_sizes(step, steps)
+    divisor = _diagonal(metric, w)
+    slope = prepare(gradient, "gradient", w, args, returns="number" if scalar else "array")
+    f = None
+    if value is not None:
+        f = prepare(value, "value", w, args, returns="number value" if scalar else "value")
+    state = make_state(w, slope)
+    fitting = sizes.astype(np.result_type(w, state.g), copy=False)
+    keeper = Keeper(w, steps, keep, f is not None)
+    enter = launch(descend, slope, f, args, fitting, divisor, 0, 0, 0.0, state, keeper.record)
+    handed = (slope.function, f and f.function, args, fitting, divisor)
+
+    def advance(first: int, last: int) -> tuple[int, int]:
+        return enter(*handed, first, last, tolerance, state, keeper.record)
+
+    return drive(advance, keeper, sizes, slope, args, scalar, callback, every, "gradient_descent")
+
+
+# ---------------------------------------------------------------------------------------- what all loops share
+
+
+def prepare_start(w0: Any) -> tuple[np.ndarray, bool]:
+    """Return a fresh contiguous float array of the start's shape ((1,) for a number), and whether it is a number."""
+    array = as_array(w0, "w0", kinds="iuf")
+    check_finite(array, "w0")
+    dtype = array.dtype.newbyteorder("=") if array.dtype.kind == "f" else np.dtype(np.float64)
+    scalar = array.ndim == 0
+    return np.array(array.reshape(1) if scalar else array, dtype=dtype, order="C"), scalar
+
+
+def make_state(w: np.ndarray, slope: Prepared) -> State:
+    """Return the buffers of a loop that starts at `w`; the gradient's is NaN until it is written."""
+    g = np.full(w.shape, np.nan, slope.dtype)
+    return State(w, w.reshape(-1), np.empty(w.size, w.dtype), g, g.reshape(-1))
+
+
+def step_sizes(step: Any, steps: int) -> np.ndarray:
+    """Return the step sizes as an array of one element (a constant step) or of `steps` elements."""
+    if callable(step):
+        step = [step(t) for t in range(1, steps + 1)]
+    if np.ndim(step) == 0:
+        return np.array([check_positive(step, "step")])
+    sizes = np.ascontiguousarray(as_array(step, "step", kinds="iuf", ndim=1), dtype=np.float64)
+    if sizes.size != steps:
+        raise ValueError(f"step must be one number or one for each of the {steps} steps, got {sizes.size}")
+    check_finite(sizes, "step")
+    if sizes.min() <= 0:
+        first = int(np.argmax(sizes <= 0))
+        raise ValueError(f"step must be greater than 0, got {sizes[first]} for step {first + 1}")
+    return sizes
+
+
+def _diagonal(metric: Any, w: np.ndarray) -> np.ndarray | None:
+    if metric is None:
+        return None
+    divisor = as_array(metric, "metric", kinds="iuf")
+    if divisor.shape != w.shape and divisor.size * w.size != 1:
+        raise ValueError(f"metric must have the shape of w0, {w.shape} (a diagonal metric), got {divisor.shape}")
+    check_finite(divisor, "metric")
+    if divisor.min() <= 0:
+        raise ValueError(f"metric must be greater than 0 everywhere, got {divisor.min()}")
+    return np.array(divisor.reshape(-1), dtype=w.dtype)
+
+
+class Keeper:
+    """The arrays of one run's record, and which of its points they hold."""
+
+    def __init__(self, w: np.ndarray, steps: int, keep: Any, valued: bool):
+        if isinstance(keep, str):
+            if keep not in ("all", "last"):
+                raise ValueError(f"keep must be 'all', 'last' or a number of steps, got {keep!r}")
+            period = 1 if keep == "all" else 0
+        else:
+            period = check_count(keep, "keep")
+        rows = steps // period + 1 if period else 0
+        if rows * w.nbytes > LARGEST_RECORD:
+            raise ValueError(
+                f"keep={keep!r} would keep {rows} points of {w.nbytes} bytes, {rows * w.nbytes / 1e9:.0f} GB: "
+                f"use keep='last', or keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
+            )
+        whole = period == 1  # then average and best are read off at the end
+        self.steps = steps
+        self.period = period
+        self.w = w
+        self.record = Record(
+            iterates=np.empty((rows, w.size), w.dtype),
+            every=period,
+            norms=np.empty(steps + 1),
+            values=np.empty(steps + 1 if valued else 0),
+            total=np.zeros(0 if whole else w.size),
+            best=np.empty(w.size if valued and not whole else 0, w.dtype),
+            lowest=np.array([np.inf]),
+        )
+
+    def finish(self, reached: int, sizes: np.ndarray, scalar: bool, reason: str) -> Trajectory:
+        """Return the run up to point `reached` (numbered from 0), which is in `w`."""
+        record, shape = self.record, self.w.shape
+        valued = record.values.size > 0
+        last = self.w.reshape(-1).copy()
+        points = np.arange(0, reached + 1, self.period) if self.period else np.arange(0)
+        iterates = record.iterates[: points.size]
+        if points.size == 0 or points[-1] != reached:
+            points = np.append(points, reached)
+            iterates = np.concatenate([iterates, last[None]])
+        elif points.size < len(record.iterates):
+            iterates = iterates.copy()  # let go of the memory of a run that ended early
+        values = record.values[: reached + 1].copy() if valued else None
+        if self.period == 1:
+            average = iterates[: max(reached, 1)].mean(axis=0, dtype=np.float64)
+            best = iterates[int(np.argmin(values))] if values is not None else None
+        else:
+            average = record.total / reached if reached else last
+            best = record.best.copy() if valued else None
+
+        def shaped(point: np.ndarray | None) -> Any:
+            return None if point is None else point[0] if scalar else point.reshape(shape)
+
+        return Trajectory(
+            iterates=iterates[:, 0] if scalar else iterates.reshape(-1, *shape),
+            kept=points + 1,
+            last=shaped(last),
+            average=shaped(average.astype(last.dtype)),
+            steps=reached,
+            step_sizes=float(sizes[0]) if sizes.size == 1 else sizes[:reached].copy(),
+            gradient_norms=record.norms[: reached + 1].copy(),
+            values=values,
+            best=shaped(best if best is None else best.copy()),
+            reason=reason,
+        )
+
+
+def drive(
+    advance: Callable[[int, int], tuple[int, int]],
+    keeper: Keeper,
+    sizes: np.ndarray,
+    slope: Prepared,
+    args: Sequence[Any],
+    scalar: bool,
+    callback: Callable[[Progress], Any] | None,
+    every: int,
+    method: str,
+) -> Trajectory:
+    """Run a loop to its end in stretches of about a tenth of a second, and return its trajectory.
+
+    Between two stretches Python sees signals (Ctrl-C) and the callback is called.
+    """
+    steps, record = keeper.steps, keeper.record
+    every = check_count(every, "every")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function, got {type(callback).__name__}")
+
+    reached, stretch = -1, 1  # the first stretch is one point: it checks the gradient and tells how long it takes
+    start = keeper.w.copy()
+    reason = "steps"
+    try:
+        while reached < steps:
+            last = min(reached + stretch, steps)
+            if callback is not None:
+                last = min(last, (max(reached, 0) // every + 1) * every)
+            began = time.perf_counter()
+            wanted = last
+            first = reached + 1
+            reached, status = advance(first, wanted)
+            seconds = time.perf_counter() - began
+            stretch = int(min(max(1, (wanted - first + 1) * 0.1 / max(seconds, 1e-6)), 8 * stretch + 1000))
+            if status == CONVERGED:
+                reason = "tolerance"
+                break
+            if status == WRONG_SHAPE:
+                got = np.shape(slope.call(keeper.w))
+                raise ValueError(f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}")
+            if status != VISITED:
+                if reached < 0:
+                    raise ValueError(_not_finite_at_start(status, slope, start, args))
+                reason = "diverged"
+                break
+            if callback is not None and reached > 0 and (reached % every == 0):
+                f = float(record.values[reached]) if record.values.size else None
+                w = keeper.w[0] if scalar else keeper.w.copy()
+                stop = callback(Progress(reached, w, f, float(record.norms[reached])))
+                if isinstance(stop, (bool, np.bool_)) and stop:
+                    reason = "callback"
+                    break
+    except KeyboardInterrupt as error:
+        if reached >= 0:
+            error.trajectory = keeper.finish(reached, sizes, scalar, "interrupted")  # type: ignore[attr-defined]
+            error.add_note(f"{method} was interrupted after {reached} steps; the run so far is error.trajectory")
+        raise
+    run = keeper.finish(reached, sizes, scalar, reason)
+    if problem := _divergence(run, method, steps, slope, start, keeper.w):
+        warnings.warn(problem, DivergenceWarning, stacklevel=3)
+    return run
+
+
+# ------------------------------------------------------------------------------------- when something goes wrong
+
+
+def _not_finite_at_start(status: int, slope: Prepared, start: np.ndarray, args: Sequence[Any]) -> str:
+    message = "value at w0 must be finite, got NaN or an infinity"
+    if status == BAD_GRADIENT:
+        g = np.ravel(slope.call(start))
+        bad = np.flatnonzero(~np.isfinite(g))
+        if bad.size == 0:
+            return "the norm of the gradient at w0 overflows: scale the problem"
+        message = f"gradient at w0 must be finite, got {g[bad[0]]} at (flat) index {bad[0]}"
+        if bad.size == g.size and len(bad) > 1:
+            message += f" and in all {g.size} entries"
+    for i, item in enumerate(args):
+        if isinstance(item, np.ndarray) and item.dtype.kind in "fc" and not np.isfinite(item).all():
+            message += f"; args[{i}] holds NaN or infinities"
+    return message
+
+
+def _divergence(
+    run: Trajectory, method: str, steps: int, slope: Prepared, start: np.ndarray, end: np.ndarray
+) -> str | None:
+    """Return what to warn of, or None for a run that did not get worse."""
+    size = float(np.max(run.step_sizes))
+    norms, values = run.gradient_norms, run.values
+    if run.reason == "diverged":
+        what = (
+            f"{method} diverged: after {run.steps} of {steps} steps the next point is not finite. The run ends at "
+            f"the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
+        )
+    elif values is not None and values[-1] > values[0] + 1e-9 * abs(values[0]):
+        what = f"{method} went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps."
+    elif values is None and run.steps > 0 and norms[-1] > norms[0]:
+        what = f"{method} may diverge: the gradient norm rose from {norms[0]:.3g} to {norms[-1]:.3g}."
+    else:
+        return None
+    smoothness = max(curvature(slope.call, start), curvature(slope.call, end))
+    if size * smoothness > 2:
+        return (
+            f"{what} The step {size:.3g} is too large: it must be less than 2/L, and near the points visited L is at "
+            f"least {smoothness:.3g}, so that 2/L <= {2 / smoothness:.3g}. A large L often comes from features of "
+            "very different scale: standardise them."
+        )
+    if run.reason == "steps" and values is None:
+        return None  # a gradient may grow on the way down, where f is not convex
+    return f"{what} The step {size:.3g} may be too large (it must be less than 2/L), or gradient is not that of value."
+
+
+def curvature(gradient: Callable[[np.ndarray], Any], w: np.ndarray, rounds: int = 12) -> float:
+    """Estimate the largest |eigenvalue| of the Hessian at `w` from below, by power iteration on differences.
+
+    Each round replaces a unit vector d by (grad f(w + h d) - grad f(w)) / h, close to the Hessian times d.
+    The result is a lower bound of the gradient's Lipschitz constant L, up to the error of the difference.
+    """
+    step = np.cbrt(np.finfo(w.dtype).eps) * (1 + float(np.linalg.norm(w.reshape(-1).astype(np.float64))))
+    with np.errstate(all="ignore"):
+        here = np.asarray(gradient(w), dtype=np.float64)
+        d = here.reshape(-1)
+        largest = 0.0
+        for _ in range(rounds):
+            length = np.linalg.norm(d)
+            if not 0 < length < np.inf:
+                break
+            d = d / length
+            ahead = (w.reshape(-1) + step * d).astype(w.dtype).reshape(w.shape)
+            d = (np.asarray(gradient(ahead), dtype=np.float64) - here).reshape(-1) / step
+            estimate = float(np.linalg.norm(d))
+            if not np.isfinite(estimate):
+                break
+            largest = max(largest, estimate)
+    return largest
