@@ -13,9 +13,12 @@ Three decisions hold for every kernel of the package:
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
 import threading
+import types
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -24,8 +27,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 
-__all__ = ["cache_folder", "get_num_threads", "kernel", "parallel_for", "set_num_threads"]
+from derivable.validation import as_array, check_number
+
+__all__ = ["cache_folder", "elementwise", "get_num_threads", "kernel", "parallel_for", "set_num_threads"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -61,6 +67,209 @@ def kernel(function: Function | None = None, **options: Any) -> Any:
             stacklevel=2,
         )
         return numba.njit(**{**chosen, "cache": False})(function)
+
+
+# ------------------------------------------------------------------------------- element-wise functions
+
+PARALLEL_SIZE = 1 << 18  # elements; below, one thread is done before the others have begun
+
+
+def elementwise(function: Function) -> Function:
+    """Make a public element-wise function from its definition on one number.
+
+    The definition takes a float32 or float64 `x`, then possibly parameters that are real numbers with a default,
+    and returns a number of the type of `x`. The result of the decorator is the public function:
+
+    - called from Python it takes numbers, NumPy scalars and arrays of any shape and memory layout; a result has
+      the type of the input (float32 stays float32), integers count as float64, everything else is refused;
+    - called in a compiled function it takes numbers and arrays, and is inlined there;
+    - its attribute `scalar` is the compiled definition;
+    - an argument whose class has a method `__elementwise__(function, *parameters)` decides for itself: so a
+      number that carries a derivative along can apply its own rule.
+
+    Args:
+        function: the definition, at module level. It is compiled on its first use.
+
+    Returns:
+        The public function, with the docstring and the signature of the definition.
+    """
+    name = function.__name__
+    scalar = kernel(function, forceinline=True)
+    loop = kernel(_loop_of(function, scalar))
+    names = list(inspect.signature(function).parameters)[1:]
+    defaults = tuple(p.default for p in list(inspect.signature(function).parameters.values())[1:])
+
+    def apply(x: Any, parameters: tuple[float, ...]) -> Any:
+        if isinstance(x, (float, np.float32)):  # np.float64 is a float
+            value = scalar(np.float32(x), *parameters) if isinstance(x, np.float32) else scalar(x, *parameters)
+            return type(x)(value) if type(x) in (np.float32, np.float64) else value
+        custom = getattr(type(x), "__elementwise__", None)
+        if custom is not None:
+            return custom(x, public, *parameters)
+        array = as_array(x, "x", kinds="iuf", empty=True)
+        dtype = np.float32 if array.dtype == np.float32 else np.float64
+        if array.dtype == dtype and array.flags.carray:
+            out = np.empty(array.shape, dtype)
+            source, target = array.reshape(-1), out.reshape(-1)
+        else:  # a copy that lies in memory as the input does, computed in place
+            out = array.astype(dtype, order="K", subok=False)
+            source = target = out.ravel(order="K")
+        if source.size < PARALLEL_SIZE:
+            loop(0, source.size, source, target, *parameters)
+        else:
+            parallel_for(loop, source.size, source, target, *parameters)
+        return out if out.ndim or isinstance(x, np.ndarray) else out[()]
+
+    if numba.config.DISABLE_JIT:
+        compiled_apply = apply
+
+        def apply(x: Any, parameters: tuple[float, ...]) -> Any:
+            with np.errstate(all="ignore"):  # as compiled code does
+                return compiled_apply(np.float64(x) if type(x) is float else x, parameters)
+
+    if not names:
+
+        @functools.wraps(function)
+        def public(x: Any) -> Any:
+            return scalar(x) if type(x) is float and not numba.config.DISABLE_JIT else apply(x, ())
+
+    else:
+
+        @functools.wraps(function)
+        def public(x: Any, *given: Any, **named: Any) -> Any:
+            values = dict(zip(names, given, strict=False))
+            if len(given) > len(names) or not named.keys() <= set(names) - values.keys():
+                raise TypeError(f"{name}() takes x and {', '.join(names)}, got {1 + len(given)} arguments, {named}")
+            values |= named
+            return apply(
+                x,
+                tuple(
+                    check_number(values[n], n) if n in values else d for n, d in zip(names, defaults, strict=True)
+                ),
+            )
+
+    public.scalar = scalar  # type: ignore[attr-defined]
+    _overload_elementwise(public, scalar, loop, names, defaults)
+    return public  # type: ignore[return-value]
+
+
+def _loop_of(function: Callable[..., Any], scalar: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the loop over an array for one definition, as if it stood in the file of the definition.
+
+    Numba stores compiled code by the file, name and line of a function, and looks at a function's closure, which
+    a compiled function changes in every process. So the loop finds `scalar` among its globals, and bears the
+    definition's file and line: it is stored once, and compiled anew when that file changes.
+    """
+    parameters = list(inspect.signature(function).parameters)[1:]
+
+    def plain(start, stop, x, out):  # type: ignore[no-untyped-def]
+        x, out = x[start:stop], out[start:stop]  # an index from 0 on needs no test of its sign
+        for i in range(x.size):
+            out[i] = scalar_of_x(x[i])  # type: ignore[name-defined]  # noqa: F821
+
+    def with_parameter(start, stop, x, out, parameter):  # type: ignore[no-untyped-def]
+        x, out = x[start:stop], out[start:stop]
+        for i in range(x.size):
+            out[i] = scalar_of_x(x[i], parameter)  # type: ignore[name-defined]  # noqa: F821
+
+    if len(parameters) > 1:
+        raise TypeError(f"{function.__name__} has {len(parameters)} parameters besides x; at most 1 is allowed")
+    template = with_parameter if parameters else plain
+    loop_name = f"{function.__name__}_loop"
+    code = template.__code__.replace(
+        co_filename=function.__code__.co_filename,
+        co_firstlineno=function.__code__.co_firstlineno,
+        co_name=loop_name,
+        co_qualname=loop_name,
+    )
+    loop = types.FunctionType(code, {"scalar_of_x": scalar, "range": range}, loop_name)
+    loop.__module__ = function.__module__
+    return loop
+
+
+def _overload_elementwise(
+    public: Callable[..., Any],
+    scalar: Callable[..., Any],
+    loop: Callable[..., Any],
+    names: list[str],
+    defaults: tuple[float, ...],
+) -> None:
+    """Teach Numba to call an element-wise function in compiled code, on numbers and on arrays."""
+    from numba.core import types as nb
+
+    def choose(x: Any) -> Any:
+        inner = x.dtype if isinstance(x, nb.Array) else x
+        if not (inner in (nb.float32, nb.float64) or isinstance(inner, nb.Integer)):
+            raise numba.TypingError(
+                f"{public.__name__}: x must be a float32, float64 or integer number or an array of them, got {x}"
+            )
+        if not isinstance(x, nb.Array):
+            return "number" if inner in (nb.float32, nb.float64) else "integer"
+        return "contiguous" if inner in (nb.float32, nb.float64) and x.layout == "C" else "array"
+
+    # One compiled form for each kind of argument; `p` holds the parameter, or nothing.
+    def convert(x: Any) -> Any:
+        return np.float32 if getattr(x, "dtype", x) == nb.float32 else np.float64
+
+    if not names:
+
+        @numba.extending.overload(public, jit_options=_OPTIONS)
+        def typed(x):  # type: ignore[no-untyped-def]
+            kind, dtype = choose(x), convert(x)
+
+            def contiguous(x):  # type: ignore[no-untyped-def]
+                out = np.empty(x.shape, dtype)
+                loop(0, x.size, x.reshape(x.size), out.reshape(x.size))
+                return out
+
+            def array(x):  # type: ignore[no-untyped-def]
+                out = np.empty(x.shape, dtype)
+                out[...] = x
+                flat = out.reshape(x.size)
+                loop(0, x.size, flat, flat)
+                return out
+
+            return {
+                "number": lambda x: scalar(x),
+                "integer": lambda x: scalar(np.float64(x)),
+                "contiguous": contiguous,
+                "array": array,
+            }[kind]
+
+    else:
+        (default,) = defaults
+
+        def renamed(f: Any) -> Any:  # callers may give the parameter by its name
+            variables = f.__code__.co_varnames
+            f.__code__ = f.__code__.replace(
+                co_varnames=tuple(names[0] if v == "parameter" else v for v in variables)
+            )
+            return f
+
+        @numba.extending.overload(public, jit_options=_OPTIONS, strict=False)
+        @renamed
+        def typed(x, parameter=default):  # type: ignore[no-untyped-def]
+            kind, dtype = choose(x), convert(x)
+
+            def contiguous(x, parameter=default):  # type: ignore[no-untyped-def]
+                out = np.empty(x.shape, dtype)
+                loop(0, x.size, x.reshape(x.size), out.reshape(x.size), np.float64(parameter))
+                return out
+
+            def array(x, parameter=default):  # type: ignore[no-untyped-def]
+                out = np.empty(x.shape, dtype)
+                out[...] = x
+                flat = out.reshape(x.size)
+                loop(0, x.size, flat, flat, np.float64(parameter))
+                return out
+
+            forms = {
+                "number": lambda x, parameter=default: scalar(x, np.float64(parameter)),
+                "integer": lambda x, parameter=default: scalar(np.float64(x), np.float64(parameter)),
+                "contiguous": contiguous,
+                "array": array,
+            }
+            return renamed(forms[kind])
 
 
 def cache_folder() -> Path:
