@@ -165,7 +165,6 @@ def _embed(svg: str, label: str, alt: str) -> str:
     box = re.search(r'viewBox="([^"]+)"', head)
     assert box
     body = re.sub(r'\bid="([^"]+)"', rf'id="{label}--\1"', body)
-    body = body.replace("xlink:href=", "href=")
     body = re.sub(r'(href="|url\()#', rf"\1#{label}--", body)
     for colour, name in _PROPERTIES.items():
         body = re.sub(colour, f"var({name})", body, flags=re.IGNORECASE)

@@ -1,0 +1,173 @@
+"""Every page in headless Chromium: wide and narrow, light and dark, loaded and reached by instant navigation."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from derivable_book.pages import navigation
+
+pytestmark = pytest.mark.browser
+
+INSPECT = (Path(__file__).parent / "inspect_page.js").read_text(encoding="utf-8")
+PAGES = navigation()
+
+
+def url(page):
+    folder = page.removesuffix(".md").removesuffix("index")
+    return folder.rstrip("/") + "/" if folder else ""
+
+
+def inspect(tab):
+    tab.settle()
+    wrong = tab.page.evaluate(INSPECT) + tab.trouble
+    assert not wrong, "\n".join([tab.page.url, *wrong])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(visit, page):
+    for width in (1280, 390):
+        for scheme in ("light", "dark"):
+            tab = visit(width, scheme)
+            tab.open(url(page))
+            chosen = tab.page.evaluate("document.body.getAttribute('data-md-color-scheme')")
+            assert chosen == {"light": "default", "dark": "slate"}[scheme]
+            inspect(tab)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_two_clicks_of_instant_navigation(visit, width):
+    tab = visit(width)
+    tab.open(url("chapters/activations.md"))
+    tab.page.evaluate("window.loadedOnce = true")
+    seen = [tab.page.url]
+    for _ in range(2):
+        title = tab.page.title()
+        tab.page.locator(".md-footer__link--next").click()
+        tab.page.wait_for_function("old => document.title !== old", arg=title)
+        seen.append(tab.page.url)
+        assert tab.page.evaluate("window.loadedOnce"), "the page was loaded anew: instant navigation is off"
+        inspect(tab)
+    assert len(set(seen)) == 3
+    tab.page.locator(".md-footer__link--prev").click()
+    tab.page.wait_for_function("old => location.href !== old", arg=seen[-1])
+    assert tab.page.url == seen[1]
+    inspect(tab)
+
+
+def test_next_and_previous_follow_the_navigation(visit, address):
+    tab = visit()
+    tab.open(url(PAGES[0]))
+    for before, after in zip(PAGES, PAGES[1:], strict=False):
+        follow = tab.page.locator(".md-footer__link--next").get_attribute("href")
+        tab.page.goto(address + url(before))
+        tab.page.goto(tab.page.evaluate("link => new URL(link, location.href).href", follow))
+        assert tab.page.url == address + url(after)
+        back = tab.page.locator(".md-footer__link--prev").evaluate("link => link.href")
+        assert back == address + url(before)
+    assert not tab.trouble
+
+
+def test_a_reference_leads_to_its_result(visit):
+    tab = visit()
+    tab.open(url("chapters/descent.md"))
+    link = tab.page.locator("a.result-reference").first
+    link.click()
+    target = tab.page.url.split("#")[1]
+    box = tab.page.locator(f"#{target}")
+    box.wait_for()
+    top = box.evaluate("element => element.getBoundingClientRect().top")
+    assert 0 <= top < 900
+    assert not tab.trouble
+
+
+@pytest.mark.parametrize("word", ["softsign", "notation"])
+def test_search_finds_a_word_and_shows_no_latex(visit, word):
+    tab = visit()
+    tab.open()
+    tab.page.locator(".md-search__input").first.fill(word)
+    results = tab.page.locator(".md-search-result__item")
+    results.first.wait_for(timeout=15_000)
+    text = tab.page.locator(".md-search-result").inner_text()
+    assert word in text.lower()
+    assert "\\" not in text
+    assert "$" not in text
+    assert not tab.trouble
+
+
+def test_the_palette_can_be_switched_and_is_kept(visit):
+    tab = visit(scheme="light")
+    tab.open()
+    shades = []
+    for _ in range(3):
+        tab.page.locator("form[data-md-component=palette] label:not([hidden])").click()
+        tab.page.wait_for_timeout(100)
+        shades.append(tab.page.evaluate("document.body.getAttribute('data-md-color-scheme')"))
+    assert shades == ["default", "slate", "default"]
+    tab.page.locator("form[data-md-component=palette] label:not([hidden])").click()
+    tab.page.locator("form[data-md-component=palette] label:not([hidden])").click()
+    tab.open(url("notation.md"))
+    assert tab.page.evaluate("document.body.getAttribute('data-md-color-scheme')") == "slate"
+    assert not tab.trouble
+
+
+def test_a_snippet_can_be_copied(visit, address):
+    tab = visit()
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address.rsplit("/", 2)[0])
+    tab.open()
+    block = tab.page.locator("article .highlight").first
+    block.hover()
+    block.locator("button.md-clipboard, button[data-md-type=copy], .md-code__button").first.click()
+    copied = tab.page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == block.locator("code").inner_text().strip()
+
+
+def test_keys_reach_the_text_first(visit):
+    tab = visit()
+    tab.open(url("notation.md"))
+    tab.page.keyboard.press("Tab")
+    assert "md-skip" in tab.page.evaluate("document.activeElement.className")
+    tab.page.keyboard.press("Enter")
+    assert "#" in tab.page.url
+
+
+def test_a_page_can_be_printed(visit):
+    tab = visit()
+    tab.open(url("notation.md"))
+    tab.page.emulate_media(media="print")
+    for part in (".md-header", ".md-sidebar", ".md-footer"):
+        assert not tab.page.locator(part).first.is_visible()
+    assert tab.page.locator("article h1").is_visible()
+
+
+def test_the_inspection_can_fail(visit):
+    """Spoil a page in every way that the inspection speaks of: a check that cannot fail is not a check."""
+    spoils = {
+        "wide of": "<div style='width:2000px'>wide</div>",
+        "sticks out": "<div style='width:2000px'>wide</div>",
+        "an empty formula": "<math></math>",
+        "with an error": "<math><merror><mtext>no</mtext></merror></math>",
+        "another font": "<math style='font-family:serif'><mi>x</mi></math>",
+        "not rendered: \\(": "<p>\\(x\\)</p>",
+        "not rendered: a $": "<p>a $x$</p>",
+        "not rendered: [@": "<p>[@label]</p>",
+        "titles": "<h1>Again</h1>",
+        "skips from": "<h2>a</h2><h4>b</h4>",
+        "stands twice": "<p id='twice'></p><p id='twice'></p>",
+        "without words": "<figure><svg width='50' height='50'></svg></figure>",
+        "not drawn": "<figure><svg width='50' height='5' aria-label='a'></svg></figure>",
+        "contrast": "<p style='color:#999;background:#fff'>pale</p>",
+    }
+    tab = visit()
+    tab.open(url("notation.md"))
+    inspect(tab)
+    for words, html in spoils.items():
+        tab.page.evaluate(
+            f"document.querySelector('article').insertAdjacentHTML('beforeend', '<div id=spoil>' + {json.dumps(html)} + '</div>')"
+        )
+        wrong = tab.page.evaluate(INSPECT)
+        assert any(words in sentence for sentence in wrong), (words, wrong)
+        tab.page.evaluate("document.querySelector('#spoil').remove()")
+    inspect(tab)
+    tab.page.evaluate("fetch('https://example.org/').catch(() => 0)")
+    assert any("foreign request: https://example.org/" in sentence for sentence in tab.trouble)
