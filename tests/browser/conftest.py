@@ -1,4 +1,4 @@
-"""The site, built once for the whole run and served on this machine, and one headless Chromium for each worker."""
+"""The site, built once for the whole run and served on this machine, and one Chromium for each worker."""
 
 import functools
 import http.server
@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from derivable_book.pages import configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "derivable"  # the site lives in a folder of its host, as on GitHub's pages
@@ -56,6 +58,19 @@ def site(tmp_path_factory, worker_id):
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
+
+    def do_GET(self):
+        """Serve a file; let the sitemap name this server, as `mkdocs serve` does."""
+        if not self.path.endswith("/sitemap.xml"):
+            return super().do_GET()
+        here = f"http://127.0.0.1:{self.server.server_port}/{PREFIX}/"
+        text = Path(self.translate_path(self.path)).read_text(encoding="utf-8")
+        body = text.replace(configuration()["site_url"], here).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @pytest.fixture(scope="session")
