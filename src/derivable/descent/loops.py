@@ -363,7 +363,9 @@ def _diagonal(metric: Any, w: np.ndarray) -> np.ndarray | None:
         return None
     divisor = as_array(metric, "metric", kinds="iuf")
     if divisor.shape != w.shape and divisor.size * w.size != 1:
-        raise ValueError(f"metric must have the shape of w0, {w.shape} (a diagonal metric), got {divisor.shape}")
+        raise ValueError(
+            f"metric must have the shape of w0, {w.shape} (a diagonal metric), got {divisor.shape}"
+        )
     check_finite(divisor, "metric")
     if divisor.min() <= 0:
         raise ValueError(f"metric must be greater than 0 everywhere, got {divisor.min()}")
@@ -457,7 +459,10 @@ def drive(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function, got {type(callback).__name__}")
 
-    reached, stretch = -1, 1  # the first stretch is one point: it checks the gradient and tells how long it takes
+    reached, stretch = (
+        -1,
+        1,
+    )  # the first stretch is one point: it checks the gradient and tells how long it takes
     start = keeper.w.copy()
     reason = "steps"
     try:
@@ -476,7 +481,9 @@ def drive(
                 break
             if status == WRONG_SHAPE:
                 got = np.shape(slope.call(keeper.w))
-                raise ValueError(f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}")
+                raise ValueError(
+                    f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}"
+                )
             if status != VISITED:
                 if reached < 0:
                     raise ValueError(_not_finite_at_start(status, slope, start, args))
@@ -492,7 +499,9 @@ def drive(
     except KeyboardInterrupt as error:
         if reached >= 0:
             error.trajectory = keeper.finish(reached, sizes, scalar, "interrupted")  # type: ignore[attr-defined]
-            error.add_note(f"{method} was interrupted after {reached} steps; the run so far is error.trajectory")
+            error.add_note(
+                f"{method} was interrupted after {reached} steps; the run so far is error.trajectory"
+            )
         raise
     run = keeper.finish(reached, sizes, scalar, reason)
     if problem := _divergence(run, method, steps, slope, start, keeper.w):
@@ -531,7 +540,9 @@ def _divergence(
             f"the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
         )
     elif values is not None and values[-1] > values[0] + 1e-9 * abs(values[0]):
-        what = f"{method} went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps."
+        what = (
+            f"{method} went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps."
+        )
     elif values is None and run.steps > 0 and norms[-1] > norms[0]:
         what = f"{method} may diverge: the gradient norm rose from {norms[0]:.3g} to {norms[-1]:.3g}."
     else:
@@ -554,8 +565,8 @@ def curvature(gradient: Callable[[np.ndarray], Any], w: np.ndarray, rounds: int 
     Each round replaces a unit vector d by (grad f(w + h d) - grad f(w)) / h, close to the Hessian times d.
     The result is a lower bound of the gradient's Lipschitz constant L, up to the error of the difference.
     """
-    step = np.cbrt(np.finfo(w.dtype).eps) * (1 + float(np.linalg.norm(w.reshape(-1).astype(np.float64))))
     with np.errstate(all="ignore"):
+        step = np.cbrt(np.finfo(w.dtype).eps) * (1 + float(np.linalg.norm(w.reshape(-1).astype(np.float64))))
         here = np.asarray(gradient(w), dtype=np.float64)
         d = here.reshape(-1)
         largest = 0.0

@@ -95,7 +95,11 @@ def quadratic(A: Any, b: Any = None) -> Problem:
     if A.shape[0] != A.shape[1]:
         raise ValueError(f"A must be square, got shape {A.shape}")
     check_finite(A, "A")
-    b = np.zeros(len(A)) if b is None else np.ascontiguousarray(as_array(b, "b", kinds="iuf", ndim=1), np.float64)
+    b = (
+        np.zeros(len(A))
+        if b is None
+        else np.ascontiguousarray(as_array(b, "b", kinds="iuf", ndim=1), np.float64)
+    )
     if b.shape != (len(A),):
         raise ValueError(f"b must have {len(A)} entries, got {b.size}")
     check_finite(b, "b")
@@ -238,7 +242,9 @@ def logistic(X: Any, y: Any, C: float = 1.0) -> Problem:
     y = np.where(y > 0, 1.0, -1.0)
     with_ones = np.column_stack([X, np.ones(len(X))])
     L = 1 + C * float(np.linalg.norm(with_ones, 2) ** 2) / 4
-    return Problem(logistic_value, InPlace(logistic_gradient), (X, y, C), np.zeros(X.shape[1] + 1), L=L, mu=0.0)
+    return Problem(
+        logistic_value, InPlace(logistic_gradient), (X, y, C), np.zeros(X.shape[1] + 1), L=L, mu=0.0
+    )
 
 
 def _data(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
