@@ -1,11 +1,12 @@
 """proximal_step and trust_region_step against brute force, SciPy's optimisers and linear programming."""
 
-import derivable as dv
 import numpy as np
 import pytest
 import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import derivable as dv
 
 NORMS = {
     "l1": lambda d: np.abs(d).sum(),

@@ -1,9 +1,9 @@
 """Hand the user's compiled function to the package's compiled loops.
 
 A loop of the package takes the user's gradient as a *first-class function*: an address together with a fixed
-signature. The loop is then compiled once for each signature and stored on disk, whichever gradient is run, and
-a step costs one indirect call. (Handed over as a plain Numba dispatcher, the gradient would be part of the
-loop's own type: every process would compile the loop anew.)
+signature. The loop is then compiled once for each signature and stored on disk, whichever gradient is run,
+and a step costs one indirect call. (Handed over as a plain Numba dispatcher, the gradient would be part of
+the loop's own type: every process would compile the loop anew.)
 
 The file has three parts: mark a gradient as in-place, compile the user's function for the types at hand with
 clear errors, start a kernel with such functions among its arguments.
@@ -192,8 +192,8 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
             )
         kind = "a plain Python function" if inspect.isroutine(target) else f"{type(target).__name__}"
         raise TypeError(
-            f"{name} must be compiled, got {kind} {getattr(target, '__name__', '')!r}: put @numba.njit above it "
-            "(or set NUMBA_DISABLE_JIT=1 before Python starts, to run everything slowly in plain Python)"
+            f"{name} must be compiled, got {kind} {getattr(target, '__name__', '')!r}: put @numba.njit above "
+            "it (or set NUMBA_DISABLE_JIT=1 before Python starts, to run everything slowly in plain Python)"
         )
     given = [point, *args] + ([w] if into is not None else [])
     wanted = tuple(_typeof(value, i) for i, value in enumerate(given))
@@ -235,7 +235,10 @@ def _prepare_plain(
                 raise TypeError(f"{name} must return real numbers, got dtype {result.dtype}")
             return result
 
-    return Prepared(plain, None, np.dtype(w.dtype), lambda v: plain(v, *args))
+    with np.errstate(all="ignore"):
+        dtype = np.asarray(plain(w, *args)).dtype
+    dtype = dtype if dtype.kind == "f" and not into else np.dtype(w.dtype)
+    return Prepared(plain, None, dtype, lambda v: plain(v, *args))
 
 
 def _typeof(value: Any, position: int) -> Any:
@@ -256,7 +259,8 @@ def _check_arity(target: Any, name: str, extra: int, into: bool) -> None:
         signature.bind(*range(1 + extra + into))
     except TypeError:
         raise TypeError(
-            f"{name} is called as {shape} with {extra} value(s) in args, but it is {target.__name__}{signature}"
+            f"{name} is called as {shape} with {extra} value(s) in args, "
+            f"but it is {target.__name__}{signature}"
         ) from None
 
 
@@ -357,8 +361,8 @@ def launch(kernel: Any, *arguments: Any) -> Callable[..., Any]:
             function.
 
     Returns:
-        A function to be called with arguments of the same types, in which each prepared function stands as its
-        `function`.
+        A function to be called with arguments of the same types, in which each prepared function stands as
+        its `function`.
     """
     if numba.config.DISABLE_JIT:
         return kernel
@@ -402,8 +406,9 @@ def _invoke_plain(function, w, args, out):  # type: ignore[no-untyped-def]
     return function(w, *args)
 
 
-# Call a prepared function inside a kernel: `function(w, *args)`, or `function(w, *args, out)` if it writes in place, or
-# `function(w[0], *args)` if it is one of a number. Written out, `function(*((w,) + args + (out,)))` would build a tuple
-# and count a reference to each array in it at every call, which takes longer than a step of a small problem; this
-# makes the bare call. An exception that the function raises leaves the kernel as usual.
+# Call a prepared function inside a kernel: `function(w, *args)`, or `function(w, *args, out)` if it writes in
+# place, or `function(w[0], *args)` if it is one of a number. Written out, `function(*((w,) + args + (out,)))`
+# would build a tuple and count a reference to each array in it at every call, which takes longer than a step
+# of a small problem; this makes the bare call. An exception that the function raises leaves the kernel as
+# usual.
 invoke: Any = _invoke_plain if numba.config.DISABLE_JIT else _invoke

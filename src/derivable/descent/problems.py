@@ -30,9 +30,10 @@ class Problem:
         gradient: its gradient, in place, compiled.
         args: the data of both.
         w0: a start.
-        L: the smallest known constant with $\|\nabla f(u) - \nabla f(v)\| \le L \|u - v\|$; None if there is none.
-        mu: the largest known constant of strong convexity, 0 for a function that is just convex; None if it is
-            not convex.
+        L: the smallest known constant with $\|\nabla f(u) - \nabla f(v)\| \le L \|u - v\|$; None if there is
+            none.
+        mu: the largest known constant of strong convexity, 0 for a function that is just convex; None if it
+            is not convex.
         w_star: a minimiser, where there is a closed form.
         f_star: the lowest value, where there is a closed form.
     """
@@ -110,7 +111,7 @@ def quadratic(A: Any, b: Any = None) -> Problem:
     if eigenvalues[0] < -1e-12 * abs(L):
         raise ValueError(f"A must be positive semidefinite, got the eigenvalue {eigenvalues[0]}")
     w_star = np.linalg.lstsq(A, b)[0]
-    if np.linalg.norm(A @ w_star - b) > 1e-9 * max(np.linalg.norm(b), 1e-300):
+    if np.linalg.norm(A @ w_star - b) > 1e-9 * max(float(np.linalg.norm(b)), 1e-300):
         raise ValueError("b must lie in the range of A: the function has no minimiser")
     return Problem(
         quadratic_value,
@@ -289,8 +290,8 @@ def rosenbrock(n: int = 2) -> Problem:
         ValueError: if `n` is less than 2.
 
     References:
-        H. H. Rosenbrock, *An automatic method for finding the greatest or least value of a function*, The Computer
-        Journal 3 (1960).
+        H. H. Rosenbrock, *An automatic method for finding the greatest or least value of a function*, The
+        Computer Journal 3 (1960).
     """
     n = check_count(n, "n", least=2)
     w0 = np.where(np.arange(n) % 2 == 0, -1.2, 1.0)
