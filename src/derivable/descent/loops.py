@@ -385,8 +385,8 @@ class Keeper:
         rows = steps // period + 1 if period else 0
         if rows * w.nbytes > LARGEST_RECORD:
             raise ValueError(
-                f"keep={keep!r} would keep {rows} points of {w.nbytes} bytes, {rows * w.nbytes / 1e9:.0f} GB: use "
-                f" keep='last', or keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
+                f"keep={keep!r} would keep {rows} points of {w.nbytes} bytes, "
+                f"{rows * w.nbytes / 1e9:.0f} GB: use keep='last', or keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
             )
         whole = period == 1  # then average and best are read off at the end
         self.steps = steps
@@ -538,8 +538,8 @@ def _divergence(
     norms, values = run.gradient_norms, run.values
     if run.reason == "diverged":
         what = (
-            f"{method} diverged: after {run.steps} of {steps} steps the next point is not finite. The run ends "
-            f"at the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
+            f"{method} diverged: after {run.steps} of {steps} steps the next point is not finite. The run "
+            f"ends at the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
         )
     elif values is not None and values[-1] > values[0] + 1e-9 * abs(values[0]):
         what = (
@@ -552,13 +552,16 @@ def _divergence(
     smoothness = max(curvature(slope.call, start), curvature(slope.call, end))
     if size * smoothness > 2:
         return (
-            f"{what} The step {size:.3g} is too large: it must be less than 2/L, and near the points visited L is "
-            f"at least {smoothness:.3g}, so that 2/L <= {2 / smoothness:.3g}. A large L often comes from features "
-            "of very different scale: standardise them."
+            f"{what} The step {size:.3g} is too large: it must be less than 2/L, and near the points visited "
+            f"L is at least {smoothness:.3g}, so that 2/L <= {2 / smoothness:.3g}. A large L often comes from "
+            "features of very different scale: standardise them."
         )
     if run.reason == "steps" and values is None:
         return None  # a gradient may grow on the way down, where f is not convex
-    return f"{what} The step {size:.3g} may be too large (it must be less than 2/L), or gradient is not that of value."
+    return (
+        f"{what} The step {size:.3g} may be too large (it must be less than 2/L), "
+        "or gradient is not that of value."
+    )
 
 
 def curvature(gradient: Callable[[np.ndarray], Any], w: np.ndarray, rounds: int = 12) -> float:
