@@ -1,4 +1,4 @@
-"""Chapter 2 and 3: gradient descent as a proximal step, and the loops, trajectories and problems around it."""
+"""Chapters 2 and 3: gradient descent as a proximal step; loops, trajectories and problems."""
 
 from derivable.descent import problems
 from derivable.descent.functions import in_place

@@ -1,9 +1,9 @@
 """Hand the user's compiled function to the package's compiled loops.
 
 A loop of the package takes the user's gradient as a *first-class function*: an address together with a fixed
-signature. The loop is then compiled once for each signature and stored on disk, whichever gradient is run, and
-a step costs one indirect call. (Handed over as a plain Numba dispatcher, the gradient would be part of the
-loop's own type: every process would compile the loop anew.)
+signature. The loop is then compiled once for each signature and stored on disk, whichever gradient is run,
+and a step costs one indirect call. (Handed over as a plain Numba dispatcher, the gradient would be part of
+the loop's own type: every process would compile the loop anew.)
 
 The file has three parts: mark a gradient as in-place, compile the user's function for the types at hand with
 clear errors, start a kernel with such functions among its arguments.
@@ -115,12 +115,18 @@ def prepare_args(args: Any) -> tuple[Any, ...]:
     ready = []
     for i, value in enumerate(args):
         if isinstance(value, (list, set)):
-            raise TypeError(f"args[{i}] must be an array or a number, got a {type(value).__name__}: use np.array")
+            raise TypeError(
+                f"args[{i}] must be an array or a number, got a {type(value).__name__}: use np.array"
+            )
         if is_jitted(value):
-            raise TypeError(f"args[{i}] is a compiled function: args hold data; call functions by name inside gradient")
+            raise TypeError(
+                f"args[{i}] is a compiled function: args hold data; call functions by name inside gradient"
+            )
         if isinstance(value, np.ndarray):
             if value.dtype.kind not in "biufc" or value.dtype.itemsize > 16 or value.dtype == np.float16:
-                raise TypeError(f"args[{i}] must be a numeric array that Numba knows, got dtype {value.dtype}")
+                raise TypeError(
+                    f"args[{i}] must be a numeric array that Numba knows, got dtype {value.dtype}"
+                )
             if not value.dtype.isnative:
                 value = value.astype(value.dtype.newbyteorder("="))
             if not (value.flags.c_contiguous or value.flags.f_contiguous) or not value.flags.aligned:
@@ -181,11 +187,13 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
         return _prepare_plain(target, name, w, args, into is not None, scalar, returns)
     if not is_jitted(target):
         if hasattr(function, "into") and scalar:
-            raise TypeError(f"{name} writes into an array, but w0 is a number: give w0 as an array of one element")
+            raise TypeError(
+                f"{name} writes into an array, but w0 is a number: give w0 as an array of one element"
+            )
         kind = "a plain Python function" if inspect.isroutine(target) else f"{type(target).__name__}"
         raise TypeError(
-            f"{name} must be compiled, got {kind} {getattr(target, '__name__', '')!r}: put @numba.njit above it "
-            "(or set NUMBA_DISABLE_JIT=1 before Python starts, to run everything slowly in plain Python)"
+            f"{name} must be compiled, got {kind} {getattr(target, '__name__', '')!r}: put @numba.njit above "
+            "it (or set NUMBA_DISABLE_JIT=1 before Python starts, to run everything slowly in plain Python)"
         )
     given = [point, *args] + ([w] if into is not None else [])
     wanted = tuple(_typeof(value, i) for i, value in enumerate(given))
@@ -195,7 +203,7 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
 
     def call(v: Any) -> Any:
         if into is not None:
-            out = np.empty_like(w)
+            out = np.full_like(w, np.nan)
             target(v, *args, out)
             return out
         return target(v[0] if scalar else v, *args)
@@ -227,7 +235,10 @@ def _prepare_plain(
                 raise TypeError(f"{name} must return real numbers, got dtype {result.dtype}")
             return result
 
-    return Prepared(plain, None, np.dtype(w.dtype), lambda v: plain(v, *args))
+    with np.errstate(all="ignore"):
+        dtype = np.asarray(plain(w, *args)).dtype
+    dtype = dtype if dtype.kind == "f" and not into else np.dtype(w.dtype)
+    return Prepared(plain, None, dtype, lambda v: plain(v, *args))
 
 
 def _typeof(value: Any, position: int) -> Any:
@@ -248,7 +259,8 @@ def _check_arity(target: Any, name: str, extra: int, into: bool) -> None:
         signature.bind(*range(1 + extra + into))
     except TypeError:
         raise TypeError(
-            f"{name} is called as {shape} with {extra} value(s) in args, but it is {target.__name__}{signature}"
+            f"{name} is called as {shape} with {extra} value(s) in args, "
+            f"but it is {target.__name__}{signature}"
         ) from None
 
 
@@ -282,15 +294,30 @@ def _names() -> Any:
 
 def _converts(target: Any, given: Any, offered: Any) -> bool:
     conversion = target.typingctx.can_convert(given, offered)
-    return conversion is not None and conversion <= 3  # exact, promote or safe: what a first-class call allows
+    return (
+        conversion is not None and conversion <= 3
+    )  # exact, promote or safe: what a first-class call allows
 
 
 def _shorten(error: Exception) -> str:
     """Keep of Numba's report the cause and the place: two lines of some forty."""
-    noise = ("Failed in", "During: ", "There are ", "- Of which", "Overload ", "No match", "* (", "raised from")
+    noise = (
+        "Failed in",
+        "During: ",
+        "There are ",
+        "- Of which",
+        "Overload ",
+        "No match",
+        "* (",
+        "raised from",
+    )
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith(noise)]
-    cause = " ".join(lines[:2]) if lines and lines[0].endswith("signature:") else (lines[0] if lines else "nothing")
+    cause = (
+        " ".join(lines[:2])
+        if lines and lines[0].endswith("signature:")
+        else (lines[0] if lines else "nothing")
+    )
     place = next((line.rstrip(":") for line in lines if line.startswith('File "')), "")
     return cause.replace("\x1b[1m", "").replace("\x1b[0m", "")[:300] + (f" ({place})" if place else "")
 
@@ -311,7 +338,9 @@ def _check_result(result: Any, name: str, w: Any, returns: str) -> np.dtype[Any]
         wanted = "a real number"
     hint = ""
     if isinstance(result, types.NoneType):
-        hint = "; if it writes into its last argument, pass dv.in_place(gradient)" if name == "gradient" else ""
+        hint = (
+            "; if it writes into its last argument, pass dv.in_place(gradient)" if name == "gradient" else ""
+        )
     elif isinstance(result, types.BaseTuple):
         hint = "; a function that returns value and gradient together is two arguments here"
     raise TypeError(f"{name} must return {wanted}, got {describe(result)}{hint}")
@@ -332,8 +361,8 @@ def launch(kernel: Any, *arguments: Any) -> Callable[..., Any]:
             function.
 
     Returns:
-        A function to be called with arguments of the same types, in which each prepared function stands as its
-        `function`.
+        A function to be called with arguments of the same types, in which each prepared function stands as
+        its `function`.
     """
     if numba.config.DISABLE_JIT:
         return kernel
@@ -377,8 +406,9 @@ def _invoke_plain(function, w, args, out):  # type: ignore[no-untyped-def]
     return function(w, *args)
 
 
-# Call a prepared function inside a kernel: `function(w, *args)`, or `function(w, *args, out)` if it writes in place, or
-# `function(w[0], *args)` if it is one of a number. Written out, `function(*((w,) + args + (out,)))` would build a tuple
-# and count a reference to each array in it at every call, which takes longer than a step of a small problem; this
-# makes the bare call. An exception that the function raises leaves the kernel as usual.
+# Call a prepared function inside a kernel: `function(w, *args)`, or `function(w, *args, out)` if it writes in
+# place, or `function(w[0], *args)` if it is one of a number. Written out, `function(*((w,) + args + (out,)))`
+# would build a tuple and count a reference to each array in it at every call, which takes longer than a step
+# of a small problem; this makes the bare call. An exception that the function raises leaves the kernel as
+# usual.
 invoke: Any = _invoke_plain if numba.config.DISABLE_JIT else _invoke

@@ -49,8 +49,8 @@ class Record(NamedTuple):
 def take(v: Any, w: Any, flat: Any) -> bool:
     """Copy a returned gradient to the vector `flat`; False if it has not the shape of `w`.
 
-    Copied, as it may be a view into `w`, which the step is about to change. This is the plain version; compiled, one
-    of those below takes its place, by what the user's function returns.
+    Copied, as it may be a view into `w`, which the step is about to change. This is the plain version;
+    compiled, one of those below takes its place, by what the user's function returns.
     """
     if v.shape != w.shape:
         return False
@@ -98,7 +98,7 @@ def _take(v, w, flat):  # type: ignore[no-untyped-def]
 
 @kernel
 def sum_of_squares(x: np.ndarray) -> float:
-    """Return the sum of squares in float64, in eight partial sums that the compiler keeps in vector registers."""
+    """Return the sum of squares in float64; eight partial sums, so that the additions overlap."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
     whole = x.size - x.size % 8
     for i in range(0, whole, 8):
@@ -118,7 +118,7 @@ def sum_of_squares(x: np.ndarray) -> float:
 
 @kernel
 def norm(x: np.ndarray, squares: float) -> float:
-    """Return the Euclidean norm, given the sum of squares; not finite exactly if an entry is not or it overflows."""
+    """Return the Euclidean norm, given the sum of squares; finite unless an entry is not, or it overflows."""
     if 1e-290 < squares < np.inf:
         return np.sqrt(squares)
     largest = 0.0  # squares that under- or overflow: scale by the largest entry first
@@ -163,8 +163,8 @@ def descend(
 ) -> tuple[int, int]:
     """Visit the points first..last of gradient descent: w <- w - size g (each entry over `metric`, if given).
 
-    On entry `state` holds the point `first - 1` (at first = 0: the start) and the gradient there, and so it does
-    on return for the point that was reached.
+    On entry `state` holds the point `first - 1` (at first = 0: the start) and the gradient there, and so it
+    does on return for the point that was reached.
 
     Returns:
         The last point that was visited and is finite, and why the loop returned.
@@ -243,8 +243,8 @@ def gradient_descent(
 
     Args:
         gradient: an `@njit` function `gradient(w, *args)` that returns the gradient at `w` in an array of its
-            shape (for a `w0` that is a number: a number). `dv.grad(f)` is one. A function that writes into its
-            last argument is marked by [`in_place`][derivable.in_place] and saves the memory traffic.
+            shape (for a `w0` that is a number: a number). `dv.grad(f)` is one. A function that writes into
+            its last argument is marked by [`in_place`][derivable.in_place] and saves the memory traffic.
         w0: the start $w_1$: an array of any shape, or a number. Not modified. float32 stays float32, integers
             become float64.
         step: the step size $\eta > 0$; or an array of `steps` sizes; or a function of the step's number
@@ -258,8 +258,8 @@ def gradient_descent(
             diagonal metric of [`proximal_step`][derivable.proximal_step].
         tol: stop at the first point whose gradient has a Euclidean norm of at most `tol`; never by default.
         keep: which points to keep: "all", "last", or every `keep`-th (and the last one always).
-        callback: called from Python with a [`Progress`][derivable.Progress] after every `every` steps; the run
-            stops if it returns True.
+        callback: called from Python with a [`Progress`][derivable.Progress] after every `every` steps; the
+            run stops if it returns True.
         every: the steps between two calls of `callback`.
         allow_nan: whether `args` may hold NaN, for a gradient that knows what to do with it.
 
@@ -324,11 +324,11 @@ def gradient_descent(
     return drive(advance, keeper, sizes, slope, args, scalar, callback, every, "gradient_descent")
 
 
-# ---------------------------------------------------------------------------------------- what all loops share
+# --------------------------------------------------------------------------------------- what all loops share
 
 
 def prepare_start(w0: Any) -> tuple[np.ndarray, bool]:
-    """Return a fresh contiguous float array of the start's shape ((1,) for a number), and whether it is a number."""
+    """Return the start as a fresh contiguous float array, (1,) for a number, and whether it is a number."""
     array = as_array(w0, "w0", kinds="iuf")
     check_finite(array, "w0")
     dtype = array.dtype.newbyteorder("=") if array.dtype.kind == "f" else np.dtype(np.float64)
@@ -363,7 +363,9 @@ def _diagonal(metric: Any, w: np.ndarray) -> np.ndarray | None:
         return None
     divisor = as_array(metric, "metric", kinds="iuf")
     if divisor.shape != w.shape and divisor.size * w.size != 1:
-        raise ValueError(f"metric must have the shape of w0, {w.shape} (a diagonal metric), got {divisor.shape}")
+        raise ValueError(
+            f"metric must have the shape of w0, {w.shape} (a diagonal metric), got {divisor.shape}"
+        )
     check_finite(divisor, "metric")
     if divisor.min() <= 0:
         raise ValueError(f"metric must be greater than 0 everywhere, got {divisor.min()}")
@@ -383,8 +385,8 @@ class Keeper:
         rows = steps // period + 1 if period else 0
         if rows * w.nbytes > LARGEST_RECORD:
             raise ValueError(
-                f"keep={keep!r} would keep {rows} points of {w.nbytes} bytes, {rows * w.nbytes / 1e9:.0f} GB: "
-                f"use keep='last', or keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
+                f"keep={keep!r} would keep {rows} points of {w.nbytes} bytes, "
+                f"{rows * w.nbytes / 1e9:.0f} GB: use keep='last', or keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
             )
         whole = period == 1  # then average and best are read off at the end
         self.steps = steps
@@ -457,7 +459,10 @@ def drive(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function, got {type(callback).__name__}")
 
-    reached, stretch = -1, 1  # the first stretch is one point: it checks the gradient and tells how long it takes
+    reached, stretch = (
+        -1,
+        1,
+    )  # the first stretch is one point: it checks the gradient and tells how long it takes
     start = keeper.w.copy()
     reason = "steps"
     try:
@@ -468,7 +473,8 @@ def drive(
             began = time.perf_counter()
             wanted = last
             first = reached + 1
-            reached, status = advance(first, wanted)
+            with np.errstate(all="ignore"):  # without the JIT NumPy would warn of what is checked here
+                reached, status = advance(first, wanted)
             seconds = time.perf_counter() - began
             stretch = int(min(max(1, (wanted - first + 1) * 0.1 / max(seconds, 1e-6)), 8 * stretch + 1000))
             if status == CONVERGED:
@@ -476,7 +482,9 @@ def drive(
                 break
             if status == WRONG_SHAPE:
                 got = np.shape(slope.call(keeper.w))
-                raise ValueError(f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}")
+                raise ValueError(
+                    f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}"
+                )
             if status != VISITED:
                 if reached < 0:
                     raise ValueError(_not_finite_at_start(status, slope, start, args))
@@ -492,7 +500,9 @@ def drive(
     except KeyboardInterrupt as error:
         if reached >= 0:
             error.trajectory = keeper.finish(reached, sizes, scalar, "interrupted")  # type: ignore[attr-defined]
-            error.add_note(f"{method} was interrupted after {reached} steps; the run so far is error.trajectory")
+            error.add_note(
+                f"{method} was interrupted after {reached} steps; the run so far is error.trajectory"
+            )
         raise
     run = keeper.finish(reached, sizes, scalar, reason)
     if problem := _divergence(run, method, steps, slope, start, keeper.w):
@@ -500,13 +510,14 @@ def drive(
     return run
 
 
-# ------------------------------------------------------------------------------------- when something goes wrong
+# ---------------------------------------------------------------------------------- when something goes wrong
 
 
 def _not_finite_at_start(status: int, slope: Prepared, start: np.ndarray, args: Sequence[Any]) -> str:
     message = "value at w0 must be finite, got NaN or an infinity"
     if status == BAD_GRADIENT:
-        g = np.ravel(slope.call(start))
+        with np.errstate(all="ignore"):
+            g = np.ravel(slope.call(start))
         bad = np.flatnonzero(~np.isfinite(g))
         if bad.size == 0:
             return "the norm of the gradient at w0 overflows: scale the problem"
@@ -527,11 +538,13 @@ def _divergence(
     norms, values = run.gradient_norms, run.values
     if run.reason == "diverged":
         what = (
-            f"{method} diverged: after {run.steps} of {steps} steps the next point is not finite. The run ends at "
-            f"the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
+            f"{method} diverged: after {run.steps} of {steps} steps the next point is not finite. The run "
+            f"ends at the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
         )
     elif values is not None and values[-1] > values[0] + 1e-9 * abs(values[0]):
-        what = f"{method} went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps."
+        what = (
+            f"{method} went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps."
+        )
     elif values is None and run.steps > 0 and norms[-1] > norms[0]:
         what = f"{method} may diverge: the gradient norm rose from {norms[0]:.3g} to {norms[-1]:.3g}."
     else:
@@ -539,13 +552,16 @@ def _divergence(
     smoothness = max(curvature(slope.call, start), curvature(slope.call, end))
     if size * smoothness > 2:
         return (
-            f"{what} The step {size:.3g} is too large: it must be less than 2/L, and near the points visited L is at "
-            f"least {smoothness:.3g}, so that 2/L <= {2 / smoothness:.3g}. A large L often comes from features of "
-            "very different scale: standardise them."
+            f"{what} The step {size:.3g} is too large: it must be less than 2/L, and near the points visited "
+            f"L is at least {smoothness:.3g}, so that 2/L <= {2 / smoothness:.3g}. A large L often comes from "
+            "features of very different scale: standardise them."
         )
     if run.reason == "steps" and values is None:
         return None  # a gradient may grow on the way down, where f is not convex
-    return f"{what} The step {size:.3g} may be too large (it must be less than 2/L), or gradient is not that of value."
+    return (
+        f"{what} The step {size:.3g} may be too large (it must be less than 2/L), "
+        "or gradient is not that of value."
+    )
 
 
 def curvature(gradient: Callable[[np.ndarray], Any], w: np.ndarray, rounds: int = 12) -> float:
@@ -554,8 +570,8 @@ def curvature(gradient: Callable[[np.ndarray], Any], w: np.ndarray, rounds: int 
     Each round replaces a unit vector d by (grad f(w + h d) - grad f(w)) / h, close to the Hessian times d.
     The result is a lower bound of the gradient's Lipschitz constant L, up to the error of the difference.
     """
-    step = np.cbrt(np.finfo(w.dtype).eps) * (1 + float(np.linalg.norm(w.reshape(-1).astype(np.float64))))
     with np.errstate(all="ignore"):
+        step = np.cbrt(np.finfo(w.dtype).eps) * (1 + float(np.linalg.norm(w.reshape(-1).astype(np.float64))))
         here = np.asarray(gradient(w), dtype=np.float64)
         d = here.reshape(-1)
         largest = 0.0

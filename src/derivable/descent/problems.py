@@ -30,9 +30,10 @@ class Problem:
         gradient: its gradient, in place, compiled.
         args: the data of both.
         w0: a start.
-        L: the smallest known constant with $\|\nabla f(u) - \nabla f(v)\| \le L \|u - v\|$; None if there is none.
-        mu: the largest known constant of strong convexity, 0 for a function that is just convex; None if it is
-            not convex.
+        L: the smallest known constant with $\|\nabla f(u) - \nabla f(v)\| \le L \|u - v\|$; None if there is
+            none.
+        mu: the largest known constant of strong convexity, 0 for a function that is just convex; None if it
+            is not convex.
         w_star: a minimiser, where there is a closed form.
         f_star: the lowest value, where there is a closed form.
     """
@@ -95,7 +96,11 @@ def quadratic(A: Any, b: Any = None) -> Problem:
     if A.shape[0] != A.shape[1]:
         raise ValueError(f"A must be square, got shape {A.shape}")
     check_finite(A, "A")
-    b = np.zeros(len(A)) if b is None else np.ascontiguousarray(as_array(b, "b", kinds="iuf", ndim=1), np.float64)
+    b = (
+        np.zeros(len(A))
+        if b is None
+        else np.ascontiguousarray(as_array(b, "b", kinds="iuf", ndim=1), np.float64)
+    )
     if b.shape != (len(A),):
         raise ValueError(f"b must have {len(A)} entries, got {b.size}")
     check_finite(b, "b")
@@ -106,7 +111,7 @@ def quadratic(A: Any, b: Any = None) -> Problem:
     if eigenvalues[0] < -1e-12 * abs(L):
         raise ValueError(f"A must be positive semidefinite, got the eigenvalue {eigenvalues[0]}")
     w_star = np.linalg.lstsq(A, b)[0]
-    if np.linalg.norm(A @ w_star - b) > 1e-9 * max(np.linalg.norm(b), 1e-300):
+    if np.linalg.norm(A @ w_star - b) > 1e-9 * max(float(np.linalg.norm(b)), 1e-300):
         raise ValueError("b must lie in the range of A: the function has no minimiser")
     return Problem(
         quadratic_value,
@@ -238,7 +243,9 @@ def logistic(X: Any, y: Any, C: float = 1.0) -> Problem:
     y = np.where(y > 0, 1.0, -1.0)
     with_ones = np.column_stack([X, np.ones(len(X))])
     L = 1 + C * float(np.linalg.norm(with_ones, 2) ** 2) / 4
-    return Problem(logistic_value, InPlace(logistic_gradient), (X, y, C), np.zeros(X.shape[1] + 1), L=L, mu=0.0)
+    return Problem(
+        logistic_value, InPlace(logistic_gradient), (X, y, C), np.zeros(X.shape[1] + 1), L=L, mu=0.0
+    )
 
 
 def _data(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -283,8 +290,8 @@ def rosenbrock(n: int = 2) -> Problem:
         ValueError: if `n` is less than 2.
 
     References:
-        H. H. Rosenbrock, *An automatic method for finding the greatest or least value of a function*, The Computer
-        Journal 3 (1960).
+        H. H. Rosenbrock, *An automatic method for finding the greatest or least value of a function*, The
+        Computer Journal 3 (1960).
     """
     n = check_count(n, "n", least=2)
     w0 = np.where(np.arange(n) % 2 == 0, -1.2, 1.0)

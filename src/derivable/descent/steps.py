@@ -1,8 +1,8 @@
-"""One step of descent: minimise a linear model of the function, held close to where it was made.
+r"""One step of descent: minimise a linear model of the function, held close to where it was made.
 
-The model at a point $w$ is $f(w) + \\langle g, w' - w\\rangle$ with $g = \\nabla f(w)$. Alone it has no minimiser;
-a proximity term, or a ball, keeps the answer near $w$. Which notion of "near" is chosen decides the method:
-gradient descent, a preconditioned step, Newton's, the sign step, one coordinate at a time.
+The model at a point $w$ is $f(w) + \langle g, w' - w\rangle$ with $g = \nabla f(w)$. Alone it has no
+minimiser; a proximity term, or a ball, keeps the answer near $w$. Which notion of "near" is chosen decides
+the method: gradient descent, a preconditioned step, Newton's, the sign step, one coordinate at a time.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ def proximal_step(
 
     $$\langle g, w' - w \rangle + \frac{\lambda}{2} \|w' - w\|^2 .$$
 
-    With the Euclidean norm it is $w - g / \lambda$: gradient descent with step size $1/\lambda$. With a metric
-    $M$, $\|d\|^2 = d^\top M d$, it is $w - M^{-1} g / \lambda$; with $M$ the Hessian and $\lambda = 1$ that is
-    Newton's step. With the l-infinity norm it is $w - (\|g\|_1 / \lambda) \operatorname{sign}(g)$; with the l1
-    norm only the coordinate of the largest $|g_i|$ moves, by $-g_i / \lambda$.
+    With the Euclidean norm it is $w - g / \lambda$: gradient descent with step size $1/\lambda$. With a
+    metric $M$, $\|d\|^2 = d^\top M d$, it is $w - M^{-1} g / \lambda$; with $M$ the Hessian and $\lambda = 1$
+    that is Newton's step. With the l-infinity norm it is $w - (\|g\|_1 / \lambda) \operatorname{sign}(g)$;
+    with the l1 norm only the coordinate of the largest $|g_i|$ moves, by $-g_i / \lambda$.
 
     Args:
         gradient: $g$, the gradient at `w`: an array of the shape of `w`, or a number.
         w: the point where the model was made. Not modified.
         lam: the weight $\lambda > 0$ of the proximity term.
-        metric: for `norm="l2"`: positive numbers in the shape of `w` (a diagonal $M$), or a symmetric positive
-            definite matrix of `w.size` rows; the identity by default.
+        metric: for `norm="l2"`: positive numbers in the shape of `w` (a diagonal $M$), or a symmetric
+            positive definite matrix of `w.size` rows; the identity by default.
         norm: "l2", "l1" or "linf".
         half: whether the proximity term carries the factor 1/2, as above. Without it, $\lambda \|w' - w\|^2$,
             the step is half as long.
@@ -97,9 +97,10 @@ def proximal_step(
 def trust_region_step(gradient: Any, w: Any, radius: float, *, norm: Norm = "l2") -> Any:
     r"""Minimise the linear model over a ball, in closed form.
 
-    The step is a point $w'$ that minimises $\langle g, w' - w \rangle$ among those with $\|w' - w\| \le r$. It
-    always has length $r$ (unless $g = 0$), however small the gradient. The l2 ball gives the normalised gradient
-    step, the l-infinity ball (a cube) the sign step, the l1 ball a step along the coordinate of the largest $|g_i|$.
+    The step is a point $w'$ that minimises $\langle g, w' - w \rangle$ among those with $\|w' - w\| \le r$.
+    It always has length $r$ (unless $g = 0$), however small the gradient. The l2 ball gives the normalised
+    gradient step, the l-infinity ball (a cube) the sign step, the l1 ball a step along the coordinate of the
+    largest $|g_i|$.
 
     Args:
         gradient: $g$, the gradient at `w`: an array of the shape of `w`, or a number.
@@ -176,7 +177,8 @@ def _solve(metric: Any, g: np.ndarray) -> np.ndarray:
         return g / m.astype(g.dtype)
     if m.shape != (g.size, g.size):
         raise ValueError(
-            f"metric must have the shape of w, {g.shape} (diagonal), or {(g.size, g.size)} (full), got {m.shape}"
+            f"metric must have the shape of w, {g.shape} (diagonal), or {(g.size, g.size)} (full), "
+            f"got {m.shape}"
         )
     m = m.astype(g.dtype)
     if not np.allclose(m, m.T, rtol=1e3 * np.finfo(g.dtype).eps, atol=0):

@@ -1,8 +1,9 @@
 """What a descent method returns: the points it visited, and what it measured there.
 
-Numbering follows the book. A run of $T$ steps starts at $w_1$ = `w0`, evaluates the gradient at $w_1, ..., w_T$
-and takes a step from each; it ends at $w_{T+1}$. The gradient (and the value) are evaluated there too, so that
-every array of a trajectory has one entry for each of the $T + 1$ points: entry `t - 1` belongs to $w_t$.
+Numbering follows the book. A run of $T$ steps starts at $w_1$ = `w0`, evaluates the gradient at $w_1, ...,
+w_T$ and takes a step from each; it ends at $w_{T+1}$. The gradient (and the value) are evaluated there too,
+so that every array of a trajectory has one entry for each of the $T + 1$ points: entry `t - 1` belongs to
+$w_t$.
 """
 
 from __future__ import annotations
@@ -75,6 +76,6 @@ class Trajectory:
     def __repr__(self) -> str:
         value = "" if self.values is None else f", value {self.values[-1]:.6g}"
         return (
-            f"Trajectory({self.steps} steps, ended by {self.reason}, gradient norm {self.gradient_norms[-1]:.3g}"
-            f"{value}, {len(self.iterates)} of {self.steps + 1} points kept)"
+            f"Trajectory({self.steps} steps, ended by {self.reason}, gradient norm "
+            f"{self.gradient_norms[-1]:.3g}{value}, {len(self.iterates)} of {self.steps + 1} points kept)"
         )
