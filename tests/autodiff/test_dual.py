@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import derivable as dv
+from derivable import activations
 from derivable.autodiff.overloading import PARTIALS
 
 # For each operation a place where it is smooth.
@@ -19,9 +20,15 @@ PLACES = {
     "maximum": (1.0, 2.0), "minimum": (1.0, 2.0),
     "arccosh": (1.8,), "log": (0.6,), "log2": (0.6,), "log10": (0.6,), "sqrt": (0.6,), "cbrt": (0.6,),
 }  # fmt: skip
+OWN = ("relu", "sigmoid", "softplus", "softsign")
 
 
 def ufunc(name):
+    """Return the function of that name as one that takes numbers and overloaded numbers."""
+    if name in OWN:
+        own = lambda x: getattr(activations, name)(x)  # noqa: E731
+        own.nin = 1
+        return own
     return scipy.special.expit if name == "expit" else getattr(np, name)
 
 

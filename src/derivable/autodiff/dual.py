@@ -49,14 +49,14 @@ class Dual(Overloaded):
         if isinstance(value, np.ndarray):
             raise TypeError("Dual holds one number; a vector is an array of them, see Dual.jvp")
 
-    def _apply(self, ufunc: np.ufunc, inputs: tuple[Any, ...], level: int) -> Dual:
+    def _apply(self, function: Callable[..., Any], inputs: tuple[Any, ...], level: int) -> Dual:
         values = tuple(_part(x, "value", level, x) for x in inputs)
         tangents = [_part(x, "tangent", level, None) for x in inputs]
-        value = ufunc(*values)
+        value = function(*values)
         tangent = 0.0
         for i, t in enumerate(tangents):
             if t is not None:  # the chain rule: each partial derivative times its input's tangent
-                tangent = tangent + partial(ufunc.__name__, i, values, value) * t
+                tangent = tangent + partial(function.__name__, i, values, value) * t
         return Dual(value, tangent, level)
 
     def __repr__(self) -> str:

@@ -57,6 +57,10 @@ PARTIALS: dict[str, tuple[str, ...]] = {
     "arccosh": ("1 / sqrt(x * x - 1)",),
     "arctanh": ("1 / (1 - x * x)",),
     "expit": ("out * (1 - out)",),  # scipy.special.expit, the sigmoid
+    "sigmoid": ("out * (1 - out)",),  # and the package's own activation functions
+    "softplus": ("1 / (1 + exp(-x))",),
+    "softsign": ("1 / ((1 + absolute(x)) * (1 + absolute(x)))",),
+    "relu": ("1.0 * (x > 0)",),
     "sign": ("0.0",),
     "floor": ("0.0",),
     "ceil": ("0.0",),
@@ -98,7 +102,7 @@ class Overloaded(np.lib.mixins.NDArrayOperatorsMixin):
     value: Any
     level: int
 
-    def _apply(self, ufunc: np.ufunc, inputs: tuple[Any, ...], level: int) -> Any:
+    def _apply(self, function: Callable[..., Any], inputs: tuple[Any, ...], level: int) -> Any:
         raise NotImplementedError
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
@@ -118,6 +122,12 @@ class Overloaded(np.lib.mixins.NDArrayOperatorsMixin):
                 f"{' with keywords' if keywords else ''}; it knows {', '.join(sorted(PARTIALS))}"
             )
         return self._apply(ufunc, inputs, level)
+
+    def __elementwise__(self, function: Callable[..., Any], *parameters: Any) -> Any:
+        """Apply one of the package's activation functions; they ask for this method."""
+        if function.__name__ not in PARTIALS:
+            raise TypeError(f"{type(self).__name__} has no rule for {function.__name__}")
+        return self._apply(function, (self, *parameters), self.level)
 
     def __bool__(self) -> bool:
         return bool(_plain(self))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,10 @@ class Node(Overloaded):
         tape.nodes.append(self)
         tape.steps += bool(operation)
 
-    def _apply(self, ufunc: np.ufunc, inputs: tuple[Any, ...], level: int) -> Node:
+    def _apply(self, function: Callable[..., Any], inputs: tuple[Any, ...], level: int) -> Node:
         tape = next(x.tape for x in inputs if isinstance(x, Node) and x.level == level)
-        value = ufunc(*(x.value if tape.holds(x) else x for x in inputs))
-        return Node(tape, f"v{tape.steps + 1}", ufunc.__name__, inputs, value)
+        value = function(*(x.value if tape.holds(x) else x for x in inputs))
+        return Node(tape, f"v{tape.steps + 1}", function.__name__, inputs, value)
 
 
 class Tape:
