@@ -23,6 +23,18 @@ from derivable.activations import (
     softsign,
     tanh,
 )
+from derivable.autodiff import (
+    Dual,
+    GradientCheck,
+    Graph,
+    Node,
+    Tape,
+    check_gradient,
+    complex_step,
+    numerical_gradient,
+    numerical_jacobian,
+    trace,
+)
 from derivable.descent import (
     DivergenceWarning,
     Progress,
@@ -39,8 +51,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DivergenceWarning",
+    "Dual",
+    "GradientCheck",
+    "Graph",
+    "Node",
     "Progress",
+    "Tape",
     "Trajectory",
+    "check_gradient",
+    "complex_step",
     "dgelu",
     "dgelu_tanh",
     "dleaky_relu",
@@ -56,6 +75,8 @@ __all__ = [
     "gradient_descent",
     "in_place",
     "leaky_relu",
+    "numerical_gradient",
+    "numerical_jacobian",
     "problems",
     "proximal_step",
     "relu",
@@ -65,5 +86,6 @@ __all__ = [
     "softplus",
     "softsign",
     "tanh",
+    "trace",
     "trust_region_step",
 ]
