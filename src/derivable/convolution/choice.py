@@ -20,8 +20,6 @@ __all__ = ["METHODS", "choose", "run_convolution", "run_input_gradient", "run_ke
 METHODS = ("auto", "direct")
 # Under so many multiplications (some 100 microseconds) waking a thread costs more than it brings.
 PARALLEL_WORK = 1 << 20
-# A single large image is cut along its rows; whole planes are handed out where there are enough of them.
-FEW_PLANES = 8
 
 Triple = tuple[int, ...]
 
@@ -41,14 +39,17 @@ def run_convolution(
         choose(method)
     planes = x.shape[0] * w.shape[0] * out[0]
     work = planes * out[1] * out[2] * (w.size // w.shape[0])
-    if work < PARALLEL_WORK:
-        return direct.convolution(x, w, bias, out, stride, before, dilation, groups)
     result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
     arguments = (x, w, bias, result, stride, before, dilation, groups)
-    if planes < FEW_PLANES:
-        parallel_for(direct.rows_part, planes * out[1], *arguments)
+    way = direct.plane_at_once(x.shape[2:], w.shape[2:], out, stride, before, dilation)
+    if way == 1 or (way == 2 and np.isfinite(w).all()):
+        part, count = direct.planes_part, planes
     else:
-        parallel_for(direct.convolution_part, planes, *arguments)
+        part, count = direct.rows_part, planes * out[1]
+    if work < PARALLEL_WORK:
+        part(0, count, *arguments)
+    else:
+        parallel_for(part, count, *arguments)
     return result
 
 
@@ -64,11 +65,13 @@ def run_input_gradient(
     if method != "auto":
         choose(method)
     channels = w.shape[1] * groups
-    if g.size * (w.size // w.shape[0]) < PARALLEL_WORK:
-        return direct.input_gradient(g, w, bias, sizes, stride, before, dilation, groups)
     result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
     arguments = (g, w, bias, result, stride, before, dilation, groups)
-    parallel_for(direct.input_gradient_part, g.shape[0] * channels * sizes[0], *arguments)
+    planes = g.shape[0] * channels * sizes[0]
+    if g.size * (w.size // w.shape[0]) < PARALLEL_WORK:
+        direct.input_gradient_part(0, planes, *arguments)
+    else:
+        parallel_for(direct.input_gradient_part, planes, *arguments)
     return result
 
 

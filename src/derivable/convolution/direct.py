@@ -40,6 +40,7 @@ __all__ = [
     "input_gradient_part",
     "kernel_gradient",
     "kernel_gradient_part",
+    "plane_at_once",
     "planes_part",
     "rows_part",
     "transposed_kernel",
@@ -51,19 +52,19 @@ LONG_ROW = 128  # from this width on a single row keeps the vector units busy
 LARGEST_PLANE = 1 << 14  # numbers in a plane that is still handled at once: more would not stay in the cache
 
 
-@kernel(inline="always")
+@kernel
 def at(i: Any) -> Any:
     """Return an index as unsigned: Numba then leaves out its test for negative indices, which blocks vectors."""
     return np.uintp(i)
 
 
-@kernel(inline="always")
+@kernel
 def first_inside(offset: Any, stride: Any) -> Any:
     """Return the least o >= 0 with o * stride + offset >= 0."""
     return 0 if offset >= 0 else (-offset + stride - 1) // stride
 
 
-@kernel(inline="always")
+@kernel
 def end_inside(offset: Any, stride: Any, size: Any, limit: Any) -> Any:
     """Return the least o >= 0 with o * stride + offset >= size, at most `limit`."""
     return 0 if offset >= size else min(limit, (size - 1 - offset) // stride + 1)
@@ -226,35 +227,39 @@ def planes_part(start, stop, x, w, bias, out, stride, before, dilation, groups):
                 result[at(y), at(t)] = total[at(y * pitch + t)]
 
 
+def plane_at_once(x_sizes, kernel_sizes, out_sizes, stride, before, dilation):  # type: ignore[no-untyped-def]
+    """Return 0 if rows suit these sizes better, 1 for planes, 2 for planes if the kernel is finite.
+
+    Planes suit short rows, as long as the plane stays in the cache and is not mostly padding.
+    """
+    pitch = out_sizes[2] + (kernel_sizes[2] - 1) * dilation[2]
+    height = out_sizes[1] + (kernel_sizes[1] - 1) * dilation[1]
+    if (
+        stride[1] != 1
+        or stride[2] != 1
+        or out_sizes[1] == 1
+        or out_sizes[2] >= LONG_ROW
+        or pitch >= 2 * out_sizes[2]
+        or pitch * height > LARGEST_PLANE
+    ):
+        return 0
+    # In padding, zero times infinity would be NaN where the definition has no term at all.
+    padded = before[1] > 0 or before[2] > 0 or height - before[1] > x_sizes[1] or pitch - before[2] > x_sizes[2]
+    return 2 if padded else 1
+
+
+plane_at_once_compiled = kernel(plane_at_once)
+
+
 @kernel
 def convolution_part(start, stop, x, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
     """Compute the output planes start..stop, counted over (batch, out channel, OD), in the better of the two ways."""
-    _, _, _, kh, kw = w.shape
-    _, _, _, out_height, out_width = out.shape
-    pitch = out_width + (kw - 1) * dilation[2]
-    padded_height = out_height + (kh - 1) * dilation[1]
-    # Not where a few wide-spaced taps would read little of a mostly padded plane.
-    planes = (
-        stride[1] == 1
-        and stride[2] == 1
-        and 1 < out_height
-        and out_width < LONG_ROW
-        and pitch < 2 * out_width
-        and padded_height * pitch <= LARGEST_PLANE
-    )
-    if planes:
-        padding = (
-            before[1] > 0
-            or before[2] > 0
-            or padded_height - before[1] > x.shape[3]
-            or pitch - before[2] > x.shape[4]
-        )
-        if padding and not np.isfinite(w).all():
-            planes = False  # zero times infinity would be NaN where the definition has no term at all
-    if planes:
+    way = plane_at_once_compiled(x.shape[2:], w.shape[2:], out.shape[2:], stride, before, dilation)
+    if way == 1 or (way == 2 and np.isfinite(w).all()):
         planes_part(start, stop, x, w, bias, out, stride, before, dilation, groups)
     else:
-        rows_part(start * out_height, stop * out_height, x, w, bias, out, stride, before, dilation, groups)
+        height = out.shape[3]
+        rows_part(start * height, stop * height, x, w, bias, out, stride, before, dilation, groups)
 
 
 @kernel
