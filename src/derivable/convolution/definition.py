@@ -181,7 +181,8 @@ def layer(
             for c in range(channels):
                 for k in indices(weight.shape[2:]):
                     j = tuple(
-                        a * s - p[0] + b * d for a, b, s, d, p in zip(i, k, stride, dilation, padding, strict=True)
+                        a * s - p[0] + b * d
+                        for a, b, s, d, p in zip(i, k, stride, dilation, padding, strict=True)
                     )
                     if all(0 <= a < m for a, m in zip(j, x.shape[2:], strict=True)):
                         total += weight[(o, c, *k)] * x[(n, first + c, *j)]
@@ -232,7 +233,8 @@ def transposed_layer(
             for r in range(per_group):
                 for k in indices(weight.shape[2:]):
                     j = tuple(
-                        a * s - p[0] + b * d for a, b, s, d, p in zip(i, k, stride, dilation, padding, strict=True)
+                        a * s - p[0] + b * d
+                        for a, b, s, d, p in zip(i, k, stride, dilation, padding, strict=True)
                     )
                     if all(0 <= a < m for a, m in zip(j, sizes, strict=True)):
                         out[(n, first + r, *j)] += weight[(c, r, *k)] * x[(n, c, *i)]

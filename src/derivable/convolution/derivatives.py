@@ -24,7 +24,14 @@ import numpy as np
 
 from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
 from derivable.convolution.layers import check_extension
-from derivable.convolution.normal import check_channels, check_weight, common_dtype, normal, normal_kernel, spatial_array
+from derivable.convolution.normal import (
+    check_channels,
+    check_weight,
+    common_dtype,
+    normal,
+    normal_kernel,
+    spatial_array,
+)
 from derivable.convolution.sizes import (
     MODES,
     PADDING_MODES,
@@ -162,7 +169,9 @@ def conv_kernel_gradient(
         check_extension(x5.shape[2:], place.before, place.after, padding_mode)
         x5, before = extend(x5, place.before, place.after, MODES[padding_mode]), (0, 0, 0)
     sizes = normal_sizes(kernel_sizes[2:])
-    return run_kernel_gradient(g, x5, sizes, place.stride, before, place.dilation, groups).reshape(kernel_sizes)
+    return run_kernel_gradient(g, x5, sizes, place.stride, before, place.dilation, groups).reshape(
+        kernel_sizes
+    )
 
 
 def conv_bias_gradient(gradient: Any, dimensions: int | None = None) -> Any:
@@ -251,7 +260,9 @@ def conv_transpose_input_gradient(
     g, w = normal(gradient, dimensions, dtype), normal_kernel(weight, dtype).conj()
     bias = np.zeros(weight.shape[0], dtype)
     sizes = normal_sizes(shape[-dimensions:])
-    return run_convolution(g, w, bias, sizes, place.stride, place.before, place.dilation, groups).reshape(shape)
+    return run_convolution(g, w, bias, sizes, place.stride, place.before, place.dilation, groups).reshape(
+        shape
+    )
 
 
 def conv_transpose_kernel_gradient(
@@ -318,7 +329,9 @@ def kernel_dimensions(weight: Any, name: str) -> int:
 def check_shape(shape: Any, name: str, dimensions: int) -> Sizes:
     """Return a shape as a tuple of positive ints, with or without a batch."""
     if not hasattr(shape, "__len__") or len(shape) not in (dimensions + 1, dimensions + 2):
-        raise ValueError(f"{name} must be a shape of {dimensions + 1} or {dimensions + 2} ints, got {shape!r}")
+        raise ValueError(
+            f"{name} must be a shape of {dimensions + 1} or {dimensions + 2} ints, got {shape!r}"
+        )
     return tuple(check_count(n, f"each size in {name}") for n in shape)
 
 
@@ -339,6 +352,8 @@ def check_gradient(gradient: Any, expected: Sizes) -> Any:
     return gradient
 
 
-def transposed_output(shape: Sizes, kernel_shape: Sizes, groups: int, place: Geometry, dimensions: int) -> Sizes:
+def transposed_output(
+    shape: Sizes, kernel_shape: Sizes, groups: int, place: Geometry, dimensions: int
+) -> Sizes:
     """Return the shape of a transposed convolution's output."""
     return (*shape[: -dimensions - 1], kernel_shape[1] * groups, *place.out[3 - dimensions :])

@@ -59,7 +59,9 @@ def common_type(*arrays: Any) -> Any:
     """Return NumPy's common dtype of the arrays, float64 for integers."""
     for array in arrays:
         if not isinstance(array, types.Array) or not isinstance(array.dtype, types.Number):
-            raise NumbaTypeError(f"x, weight, bias and gradients must be numeric arrays inside @njit, got {array}")
+            raise NumbaTypeError(
+                f"x, weight, bias and gradients must be numeric arrays inside @njit, got {array}"
+            )
     dtype = np.result_type(*[as_dtype(a.dtype) for a in arrays])
     return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
@@ -81,92 +83,92 @@ def caster(array: Any, dtype: Any) -> Callable[..., Any]:
 
 
 @kernel
-def normal_1_single(a):  # noqa: D103
+def normal_1_single(a):
     return a.reshape(1, a.shape[0], 1, 1, a.shape[1])
 
 
 @kernel
-def normal_1(a):  # noqa: D103
+def normal_1(a):
     return a.reshape(a.shape[0], a.shape[1], 1, 1, a.shape[2])
 
 
 @kernel
-def normal_2_single(a):  # noqa: D103
+def normal_2_single(a):
     return a.reshape(1, a.shape[0], 1, a.shape[1], a.shape[2])
 
 
 @kernel
-def normal_2(a):  # noqa: D103
+def normal_2(a):
     return a.reshape(a.shape[0], a.shape[1], 1, a.shape[2], a.shape[3])
 
 
 @kernel
-def normal_3_single(a):  # noqa: D103
+def normal_3_single(a):
     return a.reshape(1, a.shape[0], a.shape[1], a.shape[2], a.shape[3])
 
 
 @kernel
-def normal_3(a):  # noqa: D103
+def normal_3(a):
     return a.reshape(a.shape[0], a.shape[1], a.shape[2], a.shape[3], a.shape[4])
 
 
 @kernel
-def back_1_single(a):  # noqa: D103
+def back_1_single(a):
     return a.reshape(a.shape[1], a.shape[4])
 
 
 @kernel
-def back_1(a):  # noqa: D103
+def back_1(a):
     return a.reshape(a.shape[0], a.shape[1], a.shape[4])
 
 
 @kernel
-def back_2_single(a):  # noqa: D103
+def back_2_single(a):
     return a.reshape(a.shape[1], a.shape[3], a.shape[4])
 
 
 @kernel
-def back_2(a):  # noqa: D103
+def back_2(a):
     return a.reshape(a.shape[0], a.shape[1], a.shape[3], a.shape[4])
 
 
 @kernel
-def back_3_single(a):  # noqa: D103
+def back_3_single(a):
     return a.reshape(a.shape[1], a.shape[2], a.shape[3], a.shape[4])
 
 
 @kernel
-def back_3(a):  # noqa: D103
+def back_3(a):
     return a
 
 
 @kernel
-def shape_1_single(s):  # noqa: D103
+def shape_1_single(s):
     return (1, s[0], 1, 1, s[1])
 
 
 @kernel
-def shape_1(s):  # noqa: D103
+def shape_1(s):
     return (s[0], s[1], 1, 1, s[2])
 
 
 @kernel
-def shape_2_single(s):  # noqa: D103
+def shape_2_single(s):
     return (1, s[0], 1, s[1], s[2])
 
 
 @kernel
-def shape_2(s):  # noqa: D103
+def shape_2(s):
     return (s[0], s[1], 1, s[2], s[3])
 
 
 @kernel
-def shape_3_single(s):  # noqa: D103
+def shape_3_single(s):
     return (1, s[0], s[1], s[2], s[3])
 
 
 @kernel
-def shape_3(s):  # noqa: D103
+def shape_3(s):
     return (s[0], s[1], s[2], s[3], s[4])
 
 
@@ -214,7 +216,9 @@ def triple(argument: Any, dimensions: int, name: str, fill: int, least: int) -> 
     if count != dimensions or not all(
         isinstance(value_of(t), int) or isinstance(t, types.Integer) for t in argument
     ):
-        raise NumbaTypeError(f"{name} must be an int or a tuple of {dimensions} ints inside @njit, got {argument}")
+        raise NumbaTypeError(
+            f"{name} must be an int or a tuple of {dimensions} ints inside @njit, got {argument}"
+        )
     if dimensions == 1:
 
         @kernel
@@ -270,7 +274,9 @@ def pads(argument: Any, dimensions: int) -> Callable[..., Any]:
 
         return get
     if isinstance(argument, types.BaseTuple) and len(argument) and isinstance(argument[0], types.BaseTuple):
-        if len(argument) != dimensions or any(not isinstance(t, types.BaseTuple) or len(t) != 2 for t in argument):
+        if len(argument) != dimensions or any(
+            not isinstance(t, types.BaseTuple) or len(t) != 2 for t in argument
+        ):
             raise NumbaTypeError(f"padding must be {dimensions} pairs (before, after), got {argument}")
         least = "each padding must be at least 0"
         if dimensions == 1:
@@ -429,13 +435,25 @@ def add_layer(public: Callable[..., Any], dimensions: int) -> None:
         if weight.ndim != dimensions + 2:
             raise NumbaTypeError(f"weight must have {dimensions + 2} axes, got {weight.ndim}")
         cast_x, cast_w, make_bias = caster(x, dtype), caster(weight, dtype), bias_maker(bias, dtype)
-        to_x, to_w, back = TO_NORMAL[dimensions, batched], TO_NORMAL[dimensions, True], FROM_NORMAL[dimensions, batched]
+        to_x, to_w, back = (
+            TO_NORMAL[dimensions, batched],
+            TO_NORMAL[dimensions, True],
+            FROM_NORMAL[dimensions, batched],
+        )
         get_stride = triple(stride, dimensions, "stride", 1, 1)
         get_dilation = triple(dilation, dimensions, "dilation", 1, 1)
         get_pads = pads(padding, dimensions)
 
         def compute(
-            x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros", method="auto"
+            x,
+            weight,
+            bias=None,
+            stride=1,
+            padding=0,
+            dilation=1,
+            groups=1,
+            padding_mode="zeros",
+            method="auto",
         ):
             a, w = to_x(cast_x(x)), to_w(cast_w(weight))
             check_not_empty(a)
@@ -458,14 +476,20 @@ def add_transposed_layer(public: Callable[..., Any], dimensions: int) -> None:
     """Teach Numba conv_transpose1d, conv_transpose2d or conv_transpose3d."""
 
     @overload(public, prefer_literal=True)
-    def conv(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, method="auto"):
+    def conv(
+        x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, method="auto"
+    ):
         word(method, "method", METHODS)
         dtype = common_type(x, weight) if is_none(bias) else common_type(x, weight, bias)
         batched = batch_of(x.ndim, dimensions, "x")
         if weight.ndim != dimensions + 2:
             raise NumbaTypeError(f"weight must have {dimensions + 2} axes, got {weight.ndim}")
         cast_x, cast_w, make_bias = caster(x, dtype), caster(weight, dtype), bias_maker(bias, dtype)
-        to_x, to_w, back = TO_NORMAL[dimensions, batched], TO_NORMAL[dimensions, True], FROM_NORMAL[dimensions, batched]
+        to_x, to_w, back = (
+            TO_NORMAL[dimensions, batched],
+            TO_NORMAL[dimensions, True],
+            FROM_NORMAL[dimensions, batched],
+        )
         get_stride = triple(stride, dimensions, "stride", 1, 1)
         get_dilation = triple(dilation, dimensions, "dilation", 1, 1)
         get_extra = triple(output_padding, dimensions, "output_padding", 0, 0)
@@ -503,13 +527,19 @@ def conv_input_gradient(
     batched = batch_of(len(input_shape), dimensions, "input_shape")
     batch_of(gradient.ndim, dimensions, "gradient")
     cast_g, cast_w, conj = caster(gradient, dtype), caster(weight, dtype), conjugate(dtype)
-    to_g, to_w, back = TO_NORMAL[dimensions, batched], TO_NORMAL[dimensions, True], FROM_NORMAL[dimensions, batched]
+    to_g, to_w, back = (
+        TO_NORMAL[dimensions, batched],
+        TO_NORMAL[dimensions, True],
+        FROM_NORMAL[dimensions, batched],
+    )
     to_shape = NORMAL_SHAPE[dimensions, batched]
     get_stride = triple(stride, dimensions, "stride", 1, 1)
     get_dilation = triple(dilation, dimensions, "dilation", 1, 1)
     get_pads = pads(padding, dimensions)
 
-    def compute(gradient, weight, input_shape, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
+    def compute(
+        gradient, weight, input_shape, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"
+    ):
         g, w, shape = to_g(cast_g(gradient)), conj(to_w(cast_w(weight))), to_shape(input_shape)
         check_not_empty(g)
         check_not_empty(w)
@@ -539,7 +569,11 @@ def conv_kernel_gradient(
     batched = batch_of(x.ndim, dimensions, "x")
     batch_of(gradient.ndim, dimensions, "gradient")
     cast_g, cast_x, conj = caster(gradient, dtype), caster(x, dtype), conjugate(dtype)
-    to_x, back, to_shape = TO_NORMAL[dimensions, batched], FROM_NORMAL[dimensions, True], NORMAL_SHAPE[dimensions, True]
+    to_x, back, to_shape = (
+        TO_NORMAL[dimensions, batched],
+        FROM_NORMAL[dimensions, True],
+        NORMAL_SHAPE[dimensions, True],
+    )
     get_stride = triple(stride, dimensions, "stride", 1, 1)
     get_dilation = triple(dilation, dimensions, "dilation", 1, 1)
     get_pads = pads(padding, dimensions)
@@ -592,7 +626,11 @@ def conv_transpose_input_gradient(
     batched = batch_of(len(input_shape), dimensions, "input_shape")
     batch_of(gradient.ndim, dimensions, "gradient")
     cast_g, cast_w, conj = caster(gradient, dtype), caster(weight, dtype), conjugate(dtype)
-    to_g, to_w, back = TO_NORMAL[dimensions, batched], TO_NORMAL[dimensions, True], FROM_NORMAL[dimensions, batched]
+    to_g, to_w, back = (
+        TO_NORMAL[dimensions, batched],
+        TO_NORMAL[dimensions, True],
+        FROM_NORMAL[dimensions, batched],
+    )
     to_shape = NORMAL_SHAPE[dimensions, batched]
     get_stride = triple(stride, dimensions, "stride", 1, 1)
     get_dilation = triple(dilation, dimensions, "dilation", 1, 1)
@@ -624,7 +662,11 @@ def conv_transpose_kernel_gradient(
     batched = batch_of(x.ndim, dimensions, "x")
     batch_of(gradient.ndim, dimensions, "gradient")
     cast_g, cast_x, conj = caster(gradient, dtype), caster(x, dtype), conjugate(dtype)
-    to_x, back, to_shape = TO_NORMAL[dimensions, batched], FROM_NORMAL[dimensions, True], NORMAL_SHAPE[dimensions, True]
+    to_x, back, to_shape = (
+        TO_NORMAL[dimensions, batched],
+        FROM_NORMAL[dimensions, True],
+        NORMAL_SHAPE[dimensions, True],
+    )
     get_stride = triple(stride, dimensions, "stride", 1, 1)
     get_dilation = triple(dilation, dimensions, "dilation", 1, 1)
     get_extra = triple(output_padding, dimensions, "output_padding", 0, 0)
@@ -729,7 +771,11 @@ def add_pooling(dimensions: int) -> None:
         if not isinstance(x, types.Array) or not isinstance(x.dtype, (types.Float, types.Integer)):
             raise NumbaTypeError(f"x must be a real array, got {x}")
         batched = batch_of(x.ndim, dimensions, "x")
-        cast, to, back = caster(x, as_dtype(x.dtype)), TO_NORMAL[dimensions, batched], FROM_NORMAL[dimensions, batched]
+        cast, to, back = (
+            caster(x, as_dtype(x.dtype)),
+            TO_NORMAL[dimensions, batched],
+            FROM_NORMAL[dimensions, batched],
+        )
         get_size = triple(kernel_size, dimensions, "kernel_size", 1, 1)
         get_stride = pool_stride(stride, dimensions)
         get_padding = triple(padding, dimensions, "padding", 0, 0)
@@ -783,7 +829,13 @@ def add_pooling(dimensions: int) -> None:
         get_divisor = divisor_of(divisor_override)
 
         def compute(
-            x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+            x,
+            kernel_size,
+            stride=None,
+            padding=0,
+            ceil_mode=False,
+            count_include_pad=True,
+            divisor_override=None,
         ):
             a = to(cast(x))
             check_not_empty(a)
@@ -792,7 +844,9 @@ def add_pooling(dimensions: int) -> None:
             n = pool_sizes(a.shape[2:], k, s, p, (1, 1, 1), ceil_mode)
             out = np.empty((a.shape[0], a.shape[1], n[0], n[1], n[2]), dtype)
             divisor = get_divisor(divisor_override)
-            pooling.avg_pool_part(0, a.shape[0] * a.shape[1], a, out, k, s, p, bool(count_include_pad), divisor)
+            pooling.avg_pool_part(
+                0, a.shape[0] * a.shape[1], a, out, k, s, p, bool(count_include_pad), divisor
+            )
             return back(out)
 
         return compute
@@ -804,7 +858,11 @@ def add_pooling(dimensions: int) -> None:
     ):  # fmt: skip
         batched, dtype = batch_of(len(input_shape), dimensions, "input_shape"), common_type(gradient)
         batch_of(gradient.ndim, dimensions, "gradient")
-        cast, to, back = caster(gradient, dtype), TO_NORMAL[dimensions, batched], FROM_NORMAL[dimensions, batched]
+        cast, to, back = (
+            caster(gradient, dtype),
+            TO_NORMAL[dimensions, batched],
+            FROM_NORMAL[dimensions, batched],
+        )
         to_shape = NORMAL_SHAPE[dimensions, batched]
         get_size = triple(kernel_size, dimensions, "kernel_size", 1, 1)
         get_stride = pool_stride(stride, dimensions)

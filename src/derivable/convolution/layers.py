@@ -22,7 +22,15 @@ from derivable.convolution.normal import (
     spatial_array,
     to_contiguous,
 )
-from derivable.convolution.sizes import MODES, PADDING_MODES, Pairs, Sizes, extend, geometry, transposed_geometry
+from derivable.convolution.sizes import (
+    MODES,
+    PADDING_MODES,
+    Pairs,
+    Sizes,
+    extend,
+    geometry,
+    transposed_geometry,
+)
 from derivable.validation import check_choice
 
 __all__ = [
@@ -372,7 +380,9 @@ def check_extension(sizes: Sizes, before: Sizes, after: Sizes, padding_mode: str
     if padding_mode == "reflect":
         for size, p, q in zip(sizes, before, after, strict=True):
             if size == 1 and (p or q):
-                raise ValueError("padding_mode 'reflect' needs at least 2 numbers along a padded axis, x has 1")
+                raise ValueError(
+                    "padding_mode 'reflect' needs at least 2 numbers along a padded axis, x has 1"
+                )
 
 
 def transposed_layer(

@@ -183,7 +183,9 @@ def conv_matrix(
     sizes = shape[1:]
     if transposed:
         if padding_mode != "zeros":
-            raise ValueError(f"padding_mode must be 'zeros' for a transposed convolution, got {padding_mode!r}")
+            raise ValueError(
+                f"padding_mode must be 'zeros' for a transposed convolution, got {padding_mode!r}"
+            )
         place = transposed_geometry(sizes, kernel.shape[2:], stride, padding, dilation, output_padding)
         # The transposed layer is the transpose of the layer that goes from its output to its input.
         inputs, outputs = place.out, normal_sizes(sizes)

@@ -12,7 +12,15 @@ import numpy as np
 
 from derivable.validation import as_array, check_count
 
-__all__ = ["check_bias", "check_channels", "common_dtype", "normal", "normal_kernel", "spatial_array", "to_contiguous"]
+__all__ = [
+    "check_bias",
+    "check_channels",
+    "common_dtype",
+    "normal",
+    "normal_kernel",
+    "spatial_array",
+    "to_contiguous",
+]
 
 FLOATING = {np.dtype(t) for t in (np.float32, np.float64, np.complex64, np.complex128)}
 AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
@@ -76,7 +84,9 @@ def check_weight(value: Any, dimensions: int, what: str) -> Any:
     return weight
 
 
-def check_channels(x_channels: int, weight_shape: tuple[int, ...], groups: Any, *, transposed: bool = False) -> int:
+def check_channels(
+    x_channels: int, weight_shape: tuple[int, ...], groups: Any, *, transposed: bool = False
+) -> int:
     """Return `groups` if the channels of input and kernel fit it."""
     groups = check_count(groups, "groups")
     if weight_shape[0] % groups:
@@ -95,5 +105,7 @@ def check_bias(bias: Any, channels: int) -> Any:
     """Return the bias as an array of one number per out channel."""
     bias = as_array(bias, "bias")
     if bias.shape != (channels,):
-        raise ValueError(f"bias must have shape ({channels},), one number per out channel, got shape {bias.shape}")
+        raise ValueError(
+            f"bias must have shape ({channels},), one number per out channel, got shape {bias.shape}"
+        )
     return bias

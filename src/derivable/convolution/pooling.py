@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from derivable.convolution.normal import common_dtype, normal, spatial_array, to_contiguous
+from derivable.convolution.normal import common_dtype, normal, spatial_array
 from derivable.convolution.sizes import Sizes, per_axis
 from derivable.jit import kernel, parallel_for
 from derivable.validation import as_array
@@ -181,8 +181,10 @@ def pool_geometry(
                 count -= 1  # a window that would begin in the padding behind
         else:
             count = room // s + 1
-        if count < 1 or (room < 0 and not ceil_mode) or any(
-            all(not 0 <= o * s - p + a * d < n for a in range(k)) for o in range(count)
+        if (
+            count < 1
+            or (room < 0 and not ceil_mode)
+            or any(all(not 0 <= o * s - p + a * d < n for a in range(k)) for o in range(count))
         ):
             raise ValueError(
                 f"kernel_size must fit into the padded x: along spatial axis {axis} it spans {extent} "
@@ -200,7 +202,11 @@ def check_divisor(count_include_pad: Any, divisor_override: Any) -> tuple[bool, 
         raise TypeError(f"count_include_pad must be True or False, got {count_include_pad!r}")
     if divisor_override is None:
         return bool(count_include_pad), 0
-    if isinstance(divisor_override, bool) or not isinstance(divisor_override, (int, np.integer)) or not divisor_override:
+    if (
+        isinstance(divisor_override, bool)
+        or not isinstance(divisor_override, (int, np.integer))
+        or not divisor_override
+    ):
         raise ValueError(f"divisor_override must be None or an int other than 0, got {divisor_override!r}")
     return bool(count_include_pad), int(divisor_override)
 
@@ -229,12 +235,21 @@ def max_pool(
     dtype = x.dtype.newbyteorder("=")
     x5 = normal(x, dimensions, dtype)
     result = np.empty((*x5.shape[:2], *out), dtype)
-    run(max_pool_part, x5.shape[0] * x5.shape[1], pool_work(result, size), x5, result, size, step, before, gap)
+    run(
+        max_pool_part, x5.shape[0] * x5.shape[1], pool_work(result, size), x5, result, size, step, before, gap
+    )
     return result.reshape(*x.shape[:-dimensions], *out[3 - dimensions :])
 
 
 def max_pool_gradient(
-    dimensions: int, gradient: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
+    dimensions: int,
+    gradient: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: Any,
 ) -> Any:
     """Check the arguments of the derivative of a maximum pooling and compute it."""
     x = spatial_array(x, "x", dimensions, kinds="iuf")
@@ -245,7 +260,18 @@ def max_pool_gradient(
     dtype = common_dtype(gradient, x)
     g, x5 = normal(gradient, dimensions, dtype), normal(x, dimensions, dtype)
     result = np.empty_like(x5)
-    run(max_pool_gradient_part, x5.shape[0] * x5.shape[1], pool_work(g, size), g, x5, result, size, step, before, gap)
+    run(
+        max_pool_gradient_part,
+        x5.shape[0] * x5.shape[1],
+        pool_work(g, size),
+        g,
+        x5,
+        result,
+        size,
+        step,
+        before,
+        gap,
+    )
     return result.reshape(x.shape)
 
 
@@ -255,7 +281,9 @@ def avg_pool(
 ) -> Any:  # fmt: skip
     """Check the arguments of a mean pooling of 1 to 3 dimensions and compute it."""
     x = spatial_array(x, "x", dimensions)
-    size, step, before, _, out = pool_geometry(x.shape[-dimensions:], kernel_size, stride, padding, 1, ceil_mode)
+    size, step, before, _, out = pool_geometry(
+        x.shape[-dimensions:], kernel_size, stride, padding, 1, ceil_mode
+    )
     include, divisor = check_divisor(count_include_pad, divisor_override)
     dtype = common_dtype(x)
     x5 = normal(x, dimensions, dtype)
@@ -275,7 +303,9 @@ def avg_pool_gradient(
             f"input_shape must be a shape of {dimensions + 1} or {dimensions + 2} ints, got {input_shape!r}"
         )
     shape = per_axis(tuple(input_shape), "input_shape", len(input_shape))
-    size, step, before, _, out = pool_geometry(shape[-dimensions:], kernel_size, stride, padding, 1, ceil_mode)
+    size, step, before, _, out = pool_geometry(
+        shape[-dimensions:], kernel_size, stride, padding, 1, ceil_mode
+    )
     include, divisor = check_divisor(count_include_pad, divisor_override)
     gradient = check_pool_gradient(gradient, (*shape[:-dimensions], *out[3 - dimensions :]))
     dtype = common_dtype(gradient)

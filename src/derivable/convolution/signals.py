@@ -136,7 +136,9 @@ def correlate(
     return compute(x, flipped, dtype, mode, boundary, fillvalue, method)
 
 
-def check_signals(x: Any, h: Any, mode: Any, boundary: Any, fillvalue: Any, method: Any) -> tuple[Any, Any, Any]:
+def check_signals(
+    x: Any, h: Any, mode: Any, boundary: Any, fillvalue: Any, method: Any
+) -> tuple[Any, Any, Any]:
     """Return both arrays and the dtype to compute in."""
     x, h = as_array(x, "x", kinds="biufc"), as_array(h, "h", kinds="biufc")
     if x.ndim != h.ndim or x.ndim == 0:
@@ -160,7 +162,9 @@ def check_signals(x: Any, h: Any, mode: Any, boundary: Any, fillvalue: Any, meth
     if dtype.kind in "biu":
         dtype = np.dtype(np.int64)
     if boundary == "fill":
-        dtype = np.result_type(dtype, fillvalue if isinstance(fillvalue, (int, float, complex)) else np.asarray(fillvalue))
+        dtype = np.result_type(
+            dtype, fillvalue if isinstance(fillvalue, (int, float, complex)) else np.asarray(fillvalue)
+        )
         dtype = np.dtype(np.int64) if dtype.kind in "biu" else dtype
     return x, h, dtype.newbyteorder("=")
 
