@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from derivable import jit
 
 import derivable as dv
+from derivable import jit
 
 ROOT = Path(__file__).parents[1]
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
@@ -332,16 +332,28 @@ def obey_permissions():
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be made read-only this way")
 @pytest.mark.parametrize("home", ["writable", "read-only"])
 def test_a_read_only_install(tmp_path, home):
-    shutil.copytree(ROOT / "src" / "derivable", tmp_path / "site" / "derivable", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "src" / "derivable", tmp_path / "site" / "derivable", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (tmp_path / "home").mkdir()
     # The superuser may write anywhere, unless the right to override permissions is given up before the start.
     options = {"preexec_fn": obey_permissions} if sys.platform == "linux" and os.geteuid() == 0 else {}
-    for path in [*(tmp_path / "site").rglob("*"), tmp_path / "site", *([tmp_path / "home"] if home == "read-only" else [])]:
+    closed = [*(tmp_path / "site").rglob("*"), tmp_path / "site"]
+    for path in [*closed, tmp_path / "home"] if home == "read-only" else closed:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    script = PARALLEL if home == "writable" else "    import warnings\n    warnings.simplefilter('ignore')\n" + PARALLEL
-    script += f"    try:\n        open({str(tmp_path / 'site' / 'x')!r}, 'w')\n        raise SystemExit('the install can be written')\n    except OSError:\n        pass\n"
+    # Where nothing can be written, the package warns that kernels are compiled anew.
+    quiet = "    import warnings\n    warnings.simplefilter('ignore')\n" if home == "read-only" else ""
+    script = quiet + PARALLEL
+    target = str(tmp_path / "site" / "x")
+    script += f"""
+    try:
+        open({target!r}, "w")
+        raise SystemExit("the install can be written")
+    except OSError:
+        pass
+    """
     printed = run(
-        script + "    use()\n    import derivable.jit\n    print(derivable.jit.cache_folder())\n",
+        script + "\n    use()\n    import derivable.jit\n    print(derivable.jit.cache_folder())\n",
         folder=tmp_path, source=tmp_path / "site", cwd=tmp_path,
         environment={"NUMBA_CACHE_DIR": None, "DERIVABLE_CACHE_DIR": None, "XDG_CACHE_HOME": None,
                      "HOME": str(tmp_path / "home"), "PYTHONDONTWRITEBYTECODE": "1"},

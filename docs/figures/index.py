@@ -1,11 +1,11 @@
 """The figure of the front page."""
 
 import numpy as np
+from figures.drawing import BLUE, ORANGE, figure, new
 from numba import njit
 from sklearn.datasets import load_breast_cancer
 
 import derivable as dv
-from figures.drawing import BLUE, ORANGE, figure, new
 
 
 @njit

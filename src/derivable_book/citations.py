@@ -123,9 +123,7 @@ def items(reference: str, where: str) -> list[tuple[str, str]]:
     for part in reference.split(";"):
         match = _ITEM.fullmatch(part.strip())
         if not match:
-            raise BookError(
-                f"{where}: cannot read the reference [{reference}]; write [@label] or [@key, Section 2]"
-            )
+            raise BookError(f"{where}: cannot read the reference [{reference}]; write [@label] or [@key, Section 2]")
         found.append((match.group(1), " ".join((match.group(2) or "").split())))
     return found
 

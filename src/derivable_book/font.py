@@ -46,9 +46,7 @@ def source() -> Path:
     """Return the file that the font is made from."""
     found = importlib.util.find_spec("ziamath")  # its import would load a whole drawing library
     if found is None or found.origin is None:
-        raise ModuleNotFoundError(
-            "the font of the formulas comes with ziamath: pip install 'derivable[docs]'"
-        )
+        raise ModuleNotFoundError("the font of the formulas comes with ziamath: pip install 'derivable[docs]'")
     return Path(found.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
 
 

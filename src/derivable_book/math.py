@@ -84,9 +84,7 @@ def element(latex: str, display: bool, where: str) -> etree.Element:
     except (ValueError, etree.ParseError) as error:
         raise BookError(f"{where}: cannot read the formula {latex.strip()!r}: {error}") from error
     for over in math.iter("mover"):
-        if (
-            len(over) == 2 and over[1].text == "\u0332"
-        ):  # \overline: browsers put a stretched bar beside its place
+        if len(over) == 2 and over[1].text == "\u0332":  # \overline: browsers put a stretched bar beside its place
             over.tag, over.attrib = "mrow", {"class": "overline"}
             over.remove(over[1])
     for part in math.iter():

@@ -118,9 +118,7 @@ class _ResultBlock(Block):
             name = etree.SubElement(title, "span", {"class": "result-name"})
             name.text = self.argument
             name.tail = " "
-        etree.SubElement(
-            title, "a", {"class": "headerlink", "href": f"#{label}", "title": "Permanent link"}
-        ).text = "¶"
+        etree.SubElement(title, "a", {"class": "headerlink", "href": f"#{label}", "title": "Permanent link"}).text = "¶"
         return box
 
 

@@ -148,7 +148,7 @@ def read_blocks(document: Document) -> list[Block]:
     for token in MarkdownIt("commonmark").parse(text):
         if token.type == "code_block" and "```" in token.content:
             raise SnippetError(_where(document, offset, token.map), "spelling", "a fence inside an indented block")
-        if token.type != "fence":
+        if token.type != "fence" or token.map is None:
             continue
         where = _where(document, offset, token.map)
         info = token.info
@@ -192,7 +192,9 @@ def audit(document: Document) -> list[Block]:
     for block, source in zip(ours, theirs, strict=False):
         if _normal(block.source) != _normal(source):
             raise SnippetError(
-                f"{document.name}:{block.line}", "spelling", "mktestdocs reads another block here: look for a stray fence"
+                f"{document.name}:{block.line}",
+                "spelling",
+                "mktestdocs reads another block here: look for a stray fence",
             )
     if len(ours) != len(theirs):
         raise SnippetError(
@@ -310,9 +312,7 @@ class Session:
             SnippetError: if mktestdocs ran another number of blocks than stand in the text.
         """
         if self.position != len(self.blocks):
-            raise SnippetError(
-                self.document.name, "spelling", f"{self.position} of {len(self.blocks)} blocks were run"
-            )
+            raise SnippetError(self.document.name, "spelling", f"{self.position} of {len(self.blocks)} blocks were run")
 
     @contextlib.contextmanager
     def _environment(self) -> Iterator[None]:
@@ -347,7 +347,9 @@ def _statements(block: Block) -> list[tuple[ast.stmt, int, list[str], list[int]]
             raise SyntaxError("write the output below the statement, at the margin", ("", number, 0, line))
         if number not in inside and re.match(r"#>", line) and (not tree.body or number < ends[0]):
             raise SyntaxError("an output before the first statement", ("", number, 0, line))
-    for statement, end, following in zip(tree.body, ends, [s.lineno for s in tree.body[1:]] + [len(lines) + 1], strict=False):
+    for statement, end, following in zip(
+        tree.body, ends, [s.lineno for s in tree.body[1:]] + [len(lines) + 1], strict=False
+    ):
         numbers = [n for n in range(end + 1, following) if OUTPUT.match(lines[n - 1])]
         wanted = [OUTPUT.match(lines[n - 1]).group(1) for n in numbers]  # type: ignore[union-attr]
         result.append((statement, end, wanted, numbers))
@@ -464,7 +466,9 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = {Path(f).resolve() for f in chosen.files}
     found = [d for d in documents(root) if not wanted or d.path.resolve() in wanted]
     if wanted - {d.path.resolve() for d in found}:
-        parser.error(f"no such page or module with blocks: {sorted(map(str, wanted - {d.path.resolve() for d in found}))}")
+        parser.error(
+            f"no such page or module with blocks: {sorted(map(str, wanted - {d.path.resolve() for d in found}))}"
+        )
     sys.path.insert(0, str(root / "docs"))
     status = 0
     for document in found:

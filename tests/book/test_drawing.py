@@ -59,9 +59,7 @@ def test_two_figures_share_no_name_and_every_reference_is_kept(drawing):
 def test_every_colour_is_the_pages(drawing):
     text = draw(drawing)
     assert set(re.findall(r"#[0-9a-f]{6}\b", text)) == set()
-    assert {"var(--fig-orange)", "var(--fig-blue)", "var(--fig-ink)"} <= set(
-        re.findall(r"var\([^)]*\)", text)
-    )
+    assert {"var(--fig-orange)", "var(--fig-blue)", "var(--fig-ink)"} <= set(re.findall(r"var\([^)]*\)", text))
     assert "<style" not in text
     assert "metadata" not in text
 

@@ -252,9 +252,7 @@ def test_the_bibliography_links_back_to_every_page_that_cites(book):
     html = book("bibliography.md")
     assert '<li id="author2020">' in html
     assert (
-        'Cited in <a href="chapters/first/#cite-author2020">First chapter</a>.'.replace(
-            "chapters/", "../chapters/"
-        )
+        'Cited in <a href="chapters/first/#cite-author2020">First chapter</a>.'.replace("chapters/", "../chapters/")
         in html
     )
     assert '<a class="bibliography-title" href="https://example.org/steps">On steps</a>. <em>' in html
@@ -322,9 +320,7 @@ def test_formulas_in_headings_tables_and_lists(book):
 
 
 def test_headings_are_spelled_out_for_the_table_of_contents(book):
-    (book.docs / "index.md").write_text(
-        "# T\n\n## Is $g'(x) \\le x^{2} / w_{t+1}$, $\\sqrt{T}$ or $x^{ab}$?\n"
-    )
+    (book.docs / "index.md").write_text("# T\n\n## Is $g'(x) \\le x^{2} / w_{t+1}$, $\\sqrt{T}$ or $x^{ab}$?\n")
     options = {"derivable_book.extension": {"docs_dir": str(book.docs)}}
     md = Markdown(extensions=["toc", "derivable_book.extension"], extension_configs=options)
     md.convert((book.docs / "index.md").read_text())
@@ -404,7 +400,5 @@ def test_a_caption_is_converted_without_a_paragraph(book):
 
 
 def test_links_in_ready_made_html_become_relative(book):
-    html = book(
-        "chapters/second.md", SECOND + '\n<figure><a href="/chapters/first.md#small">see</a></figure>\n'
-    )
+    html = book("chapters/second.md", SECOND + '\n<figure><a href="/chapters/first.md#small">see</a></figure>\n')
     assert '<a href="../first/#small">see</a>' in html

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from book.claims import ROOT, pages
 from derivable_book.snippets import audit
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from derivable_book.snippets import audit, check, documents
 
 # Another root lets a test of this test run it on a spoiled copy.

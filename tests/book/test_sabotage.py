@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import pytest
+
 from book.claims import ROOT, checking_blocks, sabotages
 
 

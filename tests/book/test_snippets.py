@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from derivable_book import snippets
 from derivable_book.snippets import Document, SnippetError, audit, check, compare, read_blocks, write
 
