@@ -45,11 +45,11 @@ def loss_curve() -> str:
         label="front-loss-curve",
         caption=(
             f"The loss comes to within {gap[-1]:.0e} of its minimum in 10,000 steps. The share of misclassified rows "
-            f"is down to {hundred:.1f} % after a hundred of them: the rest of the work is on weights that decide little."
+            f"is down to {hundred:.1f} % after a hundred of them: what follows moves weights that decide little."
         ),
         alt=(
             f"Two curves over the number of steps, from 1 to 10,000. The loss above its minimum falls from "
-            f"{gap[1]:.0f} to {gap[-1]:.0e}, ever more steeply. The misclassified rows fall from {errors[0]:.1f} per cent "
-            f"after one step to {hundred:.1f} after a hundred and {errors[-1]:.1f} at the end."
+            f"{gap[1]:.0f} to {gap[-1]:.0e}, ever more steeply. The misclassified rows fall from {errors[0]:.1f} "
+            f"per cent after one step to {hundred:.1f} after a hundred and {errors[-1]:.1f} at the end."
         ),
     )

@@ -1,1 +1,1 @@
-"""The book's machinery: what renders its pages and what tests their snippets. It imports the package, never the reverse."""
+"""The book's machinery: what renders its pages and tests their snippets. The package never imports it."""

@@ -137,7 +137,7 @@ def read_blocks(document: Document) -> list[Block]:
     """
     text = document.text
     offset, indent = document.line, 0
-    if document.line > 1 or not document.path.suffix == ".md":
+    if document.line > 1 or document.path.suffix != ".md":
         first, _, rest = text.partition("\n")
         margin = [len(line) - len(line.lstrip()) for line in rest.splitlines() if line.strip()]
         indent = min(margin, default=0)

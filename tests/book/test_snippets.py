@@ -11,10 +11,10 @@ from derivable_book import snippets
 from derivable_book.snippets import Document, SnippetError, audit, check, compare, read_blocks, write
 
 HERE = Path(__file__).parent
-SECTIONS = dict(
-    (part.partition("\n")[0], part.partition("\n")[2])
+SECTIONS = {
+    part.partition("\n")[0]: part.partition("\n")[2]
     for part in re.split(r"(?m)^=== ", (HERE / "poisoned.md").read_text())[1:]
-)
+}
 
 
 def page(tmp_path, text, name="page.md"):
