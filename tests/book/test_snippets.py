@@ -48,7 +48,7 @@ def test_blocks_run_in_order_in_one_namespace(tmp_path):
 
 def test_pages_do_not_share_a_namespace(tmp_path):
     check(page(tmp_path, "```python\nleak = 1\n```\n", "a.md"))
-    with pytest.raises(SnippetError, match="b.md:2: NameError"):
+    with pytest.raises(SnippetError, match=r"b\.md:2: NameError"):
         check(page(tmp_path, "```python\nleak\n```\n", "b.md"))
 
 
@@ -113,14 +113,17 @@ def test_a_block_that_must_raise(tmp_path):
 
 
 def test_functions_of_a_block_have_a_source_and_a_module(tmp_path):
-    text = "# T\n\n```python\nimport inspect\ndef f(x):\n    return x\nassert inspect.getsource(f).endswith('return x\\n')\n```\n"
+    text = "# T\n\n```python\nimport inspect\ndef f(x):\n    return x\nassert 'return x' in inspect.getsource(f)\n```\n"
     session = check(page(tmp_path, text))
     assert inspect.getsource(session.module.f) == "def f(x):\n    return x\n"
     assert session.module.__name__ not in sys.modules
 
 
 def test_write_replaces_outputs_and_keeps_tolerances(tmp_path):
-    text = "# T\n\n```python\nx = 2\nprint(x)\nfor i in range(2):\n    print(i)\n#> 7\nprint(1 / 3)\n#> 0.3333  [rtol 1e-3]\nprint(2 / 3)\n#> 0.5  [rtol 1e-3]\n```\nend\n"
+    text = (
+        "# T\n\n```python\nx = 2\nprint(x)\nfor i in range(2):\n    print(i)\n#> 7\nprint(1 / 3)\n"
+        "#> 0.3333  [rtol 1e-3]\nprint(2 / 3)\n#> 0.5  [rtol 1e-3]\n```\nend\n"
+    )
     document = page(tmp_path, text)
     assert write(document) == 3
     new = document.path.read_text()
