@@ -94,7 +94,9 @@ def remez(
 
 def expm1_tail(x):
     """Return q with exp(x) - 1 = x + x^2 q(x), by its series."""
-    return mp.nsum(lambda k: x**k / mp.factorial(k + 2), [0, 30]) if abs(x) < 0.5 else (mp.expm1(x) - x) / x**2
+    return (
+        mp.nsum(lambda k: x**k / mp.factorial(k + 2), [0, 30]) if abs(x) < 0.5 else (mp.expm1(x) - x) / x**2
+    )
 
 
 def logarithm_tail(z):
@@ -111,7 +113,15 @@ HALF = math.log(2) / 2 * 1.0001
 TABLES = {
     # name: function, weight (so that the error is relative to the final result), start, stop, degrees for float64
     # and float32, centre
-    "EXPM1": (expm1_tail, lambda x: abs(x) if abs(x) < 1e-30 else abs(x * x / mp.expm1(x)), -HALF, HALF, (10, 0), (5, 0), 0.0),
+    "EXPM1": (
+        expm1_tail,
+        lambda x: abs(x) if abs(x) < 1e-30 else abs(x * x / mp.expm1(x)),
+        -HALF,
+        HALF,
+        (10, 0),
+        (5, 0),
+        0.0,
+    ),
     "LOG1P": (
         logarithm_tail,
         lambda z: z / 2 / mp.fsum(z**k / (2 * k + 1) for k in range(60)),

@@ -4,6 +4,7 @@ Import it as `import derivable as dv`. Every public name stands here; the module
 """
 
 from derivable.activations import (
+    ACTIVATIONS,
     dgelu,
     dgelu_tanh,
     dleaky_relu,
@@ -81,6 +82,7 @@ from derivable.jit import get_num_threads, set_num_threads
 __version__ = "0.1.0"
 
 __all__ = [
+    "ACTIVATIONS",
     "DivergenceWarning",
     "Dual",
     "GradientCheck",

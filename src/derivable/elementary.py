@@ -32,7 +32,16 @@ from numba.extending import intrinsic
 
 from derivable.jit import kernel
 
-__all__ = ["exp_parts", "expm1_parts", "fma", "gaussian_parts", "like", "log1p_unit", "normal_tail_ratio", "scale"]
+__all__ = [
+    "exp_parts",
+    "expm1_parts",
+    "fma",
+    "gaussian_parts",
+    "like",
+    "log1p_unit",
+    "normal_tail_ratio",
+    "scale",
+]
 
 # Left to itself LLVM calls a function that it finds too long, and a loop that calls does not become vector code.
 inlined = functools.partial(kernel, forceinline=True)
@@ -68,7 +77,7 @@ def _round_odd(product: float, c: float) -> np.float32:
 
 
 @intrinsic
-def _fma_compiled(typing_context, a, b, c):  # type: ignore[no-untyped-def]  # noqa: D103
+def _fma_compiled(typing_context, a, b, c):  # type: ignore[no-untyped-def]
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.fma(*arguments)
 
@@ -81,10 +90,12 @@ def _copysign(size: Any, sign: Any) -> Any:
 
 
 @intrinsic
-def _copysign_compiled(typing_context, size, sign):  # type: ignore[no-untyped-def]  # noqa: D103
+def _copysign_compiled(typing_context, size, sign):  # type: ignore[no-untyped-def]
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         kind = arguments[0].type
-        function = builder.module.declare_intrinsic("llvm.copysign", [kind], ir.FunctionType(kind, [kind, kind]))
+        function = builder.module.declare_intrinsic(
+            "llvm.copysign", [kind], ir.FunctionType(kind, [kind, kind])
+        )
         return builder.call(function, arguments)
 
     return (size(size, sign), emit) if size == sign and isinstance(size, numba.types.Float) else None
@@ -96,7 +107,7 @@ def _like(x: Any, value: Any) -> Any:
 
 
 @intrinsic
-def _like_compiled(typing_context, x, value):  # type: ignore[no-untyped-def]  # noqa: D103
+def _like_compiled(typing_context, x, value):  # type: ignore[no-untyped-def]
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return context.cast(builder, arguments[1], signature.args[1], signature.args[0])
 
@@ -109,7 +120,7 @@ def _power_of_two(t: Any) -> Any:
 
 
 @intrinsic
-def _power_of_two_compiled(typing_context, t):  # type: ignore[no-untyped-def]  # noqa: D103
+def _power_of_two_compiled(typing_context, t):  # type: ignore[no-untyped-def]
     # The last bits of t are shifted up to where the exponent stands. A NaN gives some number.
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         width, mantissa = (32, 23) if signature.return_type == numba.types.float32 else (64, 52)
@@ -143,7 +154,9 @@ def polynomial(double: tuple[float, ...], single: tuple[float, ...]) -> Callable
         The function, for use in kernels.
     """
 
-    def evaluate(terms: list[Any], x: Any, multiply_add: Callable[..., Any], multiply: Callable[..., Any]) -> Any:
+    def evaluate(
+        terms: list[Any], x: Any, multiply_add: Callable[..., Any], multiply: Callable[..., Any]
+    ) -> Any:
         if len(terms) <= 6:  # Horner's rule saves the powers, and is short enough
             value = terms[-1]
             for term in terms[-2::-1]:
@@ -152,7 +165,9 @@ def polynomial(double: tuple[float, ...], single: tuple[float, ...]) -> Callable
         first, *terms = terms
         power = x
         while len(terms) > 1:
-            pairs = [multiply_add(high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+            pairs = [
+                multiply_add(high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)
+            ]
             terms = pairs + terms[2 * len(pairs) :]
             power = multiply(power, power) if len(terms) > 1 else power
         return multiply_add(terms[0], x, first) if terms else first

@@ -101,13 +101,17 @@ def elementwise(function: Function) -> Function:
 
     def apply(x: Any, parameters: tuple[float, ...]) -> Any:
         if isinstance(x, (float, np.float32)):  # np.float64 is a float
-            value = scalar(np.float32(x), *parameters) if isinstance(x, np.float32) else scalar(x, *parameters)
+            value = (
+                scalar(np.float32(x), *parameters) if isinstance(x, np.float32) else scalar(x, *parameters)
+            )
             return type(x)(value) if type(x) in (np.float32, np.float64) else value
+        if type(x) is int:
+            return scalar(float(x), *parameters)
         custom = getattr(type(x), "__elementwise__", None)
         if custom is not None:
             return custom(x, public, *parameters)
         array = as_array(x, "x", kinds="iuf", empty=True)
-        dtype = np.float32 if array.dtype == np.float32 else np.float64
+        dtype = np.float32 if array.dtype.kind == "f" and array.dtype.itemsize == 4 else np.float64
         if array.dtype == dtype and array.flags.carray:
             out = np.empty(array.shape, dtype)
             source, target = array.reshape(-1), out.reshape(-1)
@@ -139,12 +143,15 @@ def elementwise(function: Function) -> Function:
         def public(x: Any, *given: Any, **named: Any) -> Any:
             values = dict(zip(names, given, strict=False))
             if len(given) > len(names) or not named.keys() <= set(names) - values.keys():
-                raise TypeError(f"{name}() takes x and {', '.join(names)}, got {1 + len(given)} arguments, {named}")
+                raise TypeError(
+                    f"{name}() takes x and {', '.join(names)}, got {1 + len(given)} arguments, {named}"
+                )
             values |= named
             return apply(
                 x,
                 tuple(
-                    check_number(values[n], n) if n in values else d for n, d in zip(names, defaults, strict=True)
+                    check_number(values[n], n) if n in values else d
+                    for n, d in zip(names, defaults, strict=True)
                 ),
             )
 
@@ -173,7 +180,9 @@ def _loop_of(function: Callable[..., Any], scalar: Callable[..., Any]) -> Callab
             out[i] = scalar_of_x(x[i], parameter)  # type: ignore[name-defined]  # noqa: F821
 
     if len(parameters) > 1:
-        raise TypeError(f"{function.__name__} has {len(parameters)} parameters besides x; at most 1 is allowed")
+        raise TypeError(
+            f"{function.__name__} has {len(parameters)} parameters besides x; at most 1 is allowed"
+        )
     template = with_parameter if parameters else plain
     loop_name = f"{function.__name__}_loop"
     code = template.__code__.replace(
@@ -213,7 +222,7 @@ def _overload_elementwise(
 
     if not names:
 
-        @numba.extending.overload(public, jit_options=_OPTIONS)
+        @numba.extending.overload(public, jit_options={**_OPTIONS, "forceinline": True})
         def typed(x):  # type: ignore[no-untyped-def]
             kind, dtype = choose(x), convert(x)
 
@@ -246,7 +255,7 @@ def _overload_elementwise(
             )
             return f
 
-        @numba.extending.overload(public, jit_options=_OPTIONS, strict=False)
+        @numba.extending.overload(public, jit_options={**_OPTIONS, "forceinline": True}, strict=False)
         @renamed
         def typed(x, parameter=default):  # type: ignore[no-untyped-def]
             kind, dtype = choose(x), convert(x)
