@@ -89,11 +89,74 @@ def element(latex: str, display: bool, where: str) -> etree.Element:
             over.remove(over[1])
     for part in math.iter():
         part.text = AtomicString(part.text) if part.text else None  # nothing in a formula is Markdown
-    box = etree.Element("div" if display else "span", {"class": "math-display" if display else "math-inline"})
     if display:
-        box.set("data-search-exclude", "")
-    box.append(math)
+        box = etree.Element("div", {"class": "math-display", "data-search-exclude": ""})
+        box.append(math)
+        return box
+    box = etree.Element("span", {"class": "math-inline"})
+    box.extend(_parts(math))
     return box
+
+
+_RELATIONS = set("=<>≤≥≠≈∼≡∝∈∉⊂⊆→↦⟶⟹⟸⟺⇒⇔≔≪≫⪯⪰,;") | {":=", "::="}
+_SUMS = set("+−±∓")
+_SHORT = 22  # characters; what is no longer stays on one line
+
+
+def _parts(math: etree.Element) -> list[etree.Element]:
+    """Cut a long formula where TeX would break a line: after a relation, then after a sum, outside brackets.
+
+    Browsers never break MathML, so that a phone would push a long formula out of its page.
+    """
+    whole = plain(math)
+    if len(whole) <= _SHORT:
+        return [math]
+    pieces = _cut([list(math)], _RELATIONS)
+    pieces = _cut(pieces, _SUMS)
+    if len(pieces) == 1:
+        return [math]
+    parts = []
+    for piece in pieces:
+        part = etree.Element("span", {"class": "math-part"})
+        inner = etree.SubElement(part, "math", dict(math.attrib))
+        inner.extend(piece)
+        parts.append(part)
+    return parts
+
+
+def _cut(pieces: list[list[etree.Element]], signs: set[str]) -> list[list[etree.Element]]:
+    out = []
+    for piece in pieces:
+        if sum(len(plain(child)) for child in piece) <= _SHORT:
+            out.append(piece)
+            continue
+        depth, start = 0, 0
+        for i, child in enumerate(piece):
+            depth += _opens(child)
+            if (
+                depth == 0
+                and child.tag == "mo"
+                and child.text in signs
+                and 0 < i < len(piece) - 1
+                and i > start
+            ):
+                child.set("form", "infix")  # at the end of a formula it would lose its distances
+                out.append(piece[start : i + 1])
+                start = i + 1
+        out.append(piece[start:])
+    return out
+
+
+def _opens(child: etree.Element) -> int:
+    """Return 1 for an opening bracket, -1 for a closing one (also with an index or a power), else 0."""
+    base = child[0] if child.tag in ("msup", "msub", "msubsup") else child
+    if base.tag != "mo":
+        return 0
+    if base.text in set("([{⟨⌊⌈") or base.get("form") == "prefix":
+        return 1
+    if base.text in set(")]}⟩⌋⌉") or base.get("form") == "postfix":
+        return -1
+    return 0
 
 
 class _Separate(Preprocessor):
@@ -161,13 +224,14 @@ class _Atomic(Treeprocessor):
                     continue
                 after = re.match(r"-\w+|[^\s\w]+|[a-z]{1,3}\b", child.tail or "")
                 if after:
-                    child[-1].tail = after.group()
+                    last = child[-1] if child[-1].tag == "math" else child[-1][-1]
+                    last.tail = after.group()
                     child.tail = (child.tail or "")[after.end() :]
                 before_owner = list(parent)[i - 1] if i else parent
                 text = (before_owner.tail if i else before_owner.text) or ""
                 before = re.search(r"(?<=\s)[(\[“‘\"]+\Z|\A[(\[“‘\"]+\Z", text)
                 if before:
-                    child.text = before.group()
+                    (child if child[0].tag == "math" else child[0]).text = before.group()
                     text = text[: before.start()]
                     if i:
                         before_owner.tail = text

@@ -349,6 +349,18 @@ def test_punctuation_stays_with_its_formula(book):
     assert [re.sub(r"<math>.*</math>", "M", box) for box in boxes] == ["(M),", "Mth", "M-axis", "M."]
 
 
+def test_a_long_formula_in_a_line_may_break_where_tex_breaks_it(book):
+    long = (
+        r"$\lVert w_{t+1} - w^*\rVert \le \lVert w_t - w^*\rVert = (a + b + c + d + e + f + g + i + j) + h$"
+    )
+    html = book("index.md", f"So ({long}), and $x = y$.\n")
+    parts = re.findall(r'<span class="math-part">(.*?)</span>', html)
+    said = ["".join(etree.fromstring(f"<p>{part}</p>").itertext()) for part in parts]
+    assert said == ["(‖wt+1−w∗‖≤", "‖wt−w∗‖=", "(a+b+c+d+e+f+g+i+j)+", "h),"]
+    assert parts[0].count('form="infix"') == 1
+    assert html.count("<math>") == 5
+
+
 def test_a_row_distance_is_not_printed(book):
     html = book("index.md", "$$\n\\begin{cases} a \\\\[4pt] b \\end{cases}\n$$\n")
     assert "4pt" not in text_of(html)
@@ -380,11 +392,13 @@ FORMULAS = [
 def test_the_formulas_of_a_book_convert(latex, display):
     from derivable_book.math import element
 
-    math = element(latex, display, "here").find("math")
-    words = "".join(math.itertext())
-    assert "\\" not in words
-    assert math.find(".//merror") is None
-    assert (math.get("display") == "block") == display
+    box = element(latex, display, "here")
+    assert "\\" not in "".join(box.itertext())
+    assert box.find(".//merror") is None
+    formulas = list(box.iter("math"))
+    assert formulas
+    assert all((math.get("display") == "block") == display for math in formulas)
+    assert all(len(math) for math in formulas)
 
 
 def test_argmin_has_its_limit_below_in_a_display_and_beside_in_a_line():

@@ -79,7 +79,12 @@ def test_an_output_inside_a_statement_is_refused(tmp_path):
 
 
 def test_outputs_of_several_statements(tmp_path):
-    check(page(tmp_path, "```python\nprint(1)\n#> 1\nfor i in range(2):\n    print(i)\n#> 0\n#> 1\nprint()\n#>\n```\n"))
+    check(
+        page(
+            tmp_path,
+            "```python\nprint(1)\n#> 1\nfor i in range(2):\n    print(i)\n#> 0\n#> 1\nprint()\n#>\n```\n",
+        )
+    )
 
 
 @pytest.mark.parametrize(
