@@ -1,9 +1,9 @@
 """Make the coefficients that `derivable/elementary.py` holds: minimax approximations by the Remez exchange.
 
 `python tests/coefficients.py` prints every table with the largest error that it leaves. It needs mpmath only.
-The exchange: solve for the coefficients and the levelled error E on n + 2 points, so that the error at the points is
-+E, -E, +E, ...; move the points to where the error is largest in between; repeat until the points stay. By Chebyshev's
-theorem an error that alternates so often is the smallest possible.
+The exchange: solve for the coefficients and the levelled error E on n + 2 points, so that the error at the
+points is +E, -E, +E, ...; move the points to where the error is largest in between; repeat until the points
+stay. By Chebyshev's theorem an error that alternates so often is the smallest possible.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def normal_ratio(x):
 
 HALF = math.log(2) / 2 * 1.0001
 TABLES = {
-    # name: function, weight (so that the error is relative to the final result), start, stop, degrees for float64
-    # and float32, centre
+    # name: function, weight (so that the error is relative to the final result), start, stop, degrees for
+    # float64 and float32, centre
     "EXPM1": (
         expm1_tail,
         lambda x: abs(x) if abs(x) < 1e-30 else abs(x * x / mp.expm1(x)),
@@ -138,8 +138,8 @@ TABLES = {
 def table(name: str, single: bool) -> tuple[list[float], list[float], float]:
     """Return the rounded coefficients of one table, and the error of the exact ones.
 
-    For a quotient p/q, q one degree higher, the second list holds the rest of the division of q by x p, then the slope
-    of q/p at infinity.
+    For a quotient p/q, q one degree higher, the second list holds the rest of the division of q by x p, then
+    the slope of q/p at infinity.
     """
     function, weight, start, stop, double_degrees, single_degrees, centre = TABLES[name]
     degrees = single_degrees if single else double_degrees

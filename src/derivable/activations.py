@@ -1,8 +1,8 @@
 """Activation functions and their derivatives: one definition of each, for numbers, arrays and compiled code.
 
-Every function stands once, as the formula for one number; [`elementwise`][derivable.jit.elementwise] makes the
-public function of it. The formulas are the ones that the chapter on activations derives: each keeps its relative
-accuracy however large |x| is, and never meets inf - inf, 0 * inf or an overflow on the way.
+Every function stands once, as the formula for one number; [`elementwise`][derivable.jit.elementwise] makes
+the public function of it. The formulas are the ones that the chapter on activations derives: each keeps its
+relative accuracy however large |x| is, and never meets inf - inf, 0 * inf or an overflow on the way.
 
 Three conventions:
 
@@ -61,7 +61,8 @@ __all__ = [
 
 # ------------------------------------------------------------------------------------------- softsign
 
-# The largest finite number, for which a/(1 + a) is 1; and a power of two near its square root, with its inverse.
+# The largest finite number, for which a/(1 + a) is 1; and a power of two near its square root, with its
+# inverse.
 _largest = polynomial((1.7976931348623157e308,), (3.4028234663852886e38,))
 _huge = polynomial((2.0**500,), (2.0**60,))
 _tiny = polynomial((2.0**-500,), (2.0**-60,))
@@ -189,7 +190,8 @@ def tanh(x: Any) -> Any:
 def dtanh(x: Any) -> Any:
     """Return the derivative of tanh, 1 - tanh(x)^2 = 1 / cosh(x)^2.
 
-    It is computed as 4 z / (1 + z)^2 with z = e^(-2|x|), since 1 - tanh(x)^2 loses all digits where tanh(x) is near 1.
+    It is computed as 4 z / (1 + z)^2 with z = e^(-2|x|), since 1 - tanh(x)^2 loses all digits where tanh(x)
+    is near 1.
 
     Within 2 units in the last place in float64.
 

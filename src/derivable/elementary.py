@@ -1,20 +1,22 @@
 """The elementary functions under the activations, so written that the compiler turns them into vector code.
 
-The exponential in NumPy's or C's library is a call, and a loop that calls does not vectorise. What stands here is
-straight-line code of multiplications, additions and choices (no branches, no tables in memory), which LLVM inlines
-into any loop and widens to the vectors of the machine. Every function takes float32 or float64 and stays in it.
+The exponential in NumPy's or C's library is a call, and a loop that calls does not vectorise. What stands
+here is straight-line code of multiplications, additions and choices (no branches, no tables in memory), which
+LLVM inlines into any loop and widens to the vectors of the machine. Every function takes float32 or float64
+and stays in it.
 
 The idea of each approximation:
 
-- exp: write x = n ln 2 + r with an integer n and |r| <= (ln 2)/2. Then e^x = 2^n e^r; e^r is a polynomial, and 2^n is
-  made by putting n into the exponent bits. Where e^x is a factor of a result that may be subnormal, the factor
-  2^n is applied last (`scale`), so that only one rounding happens there.
+- exp: write x = n ln 2 + r with an integer n and |r| <= (ln 2)/2. Then e^x = 2^n e^r; e^r is a polynomial,
+  and 2^n is made by putting n into the exponent bits. Where e^x is a factor of a result that may be
+  subnormal, the factor 2^n is applied last (`scale`), so that only one rounding happens there.
 - log(1 + z) for 0 <= z <= 1: with s = z/(2 + z) it is log((1 + s)/(1 - s)) = 2 s + s R(s^2), s <= 1/3.
 - the tail of the normal distribution: Phi(-a) = e^(-a^2/2) M(a), where M falls slowly from 1/2 like
   1/(a sqrt(2 pi)); M is a quotient of two polynomials with positive coefficients, so nothing cancels.
 
 The coefficients are minimax: `tests/coefficients.py` makes them by the Remez exchange, and a test
-compares. How they were found and how exact the functions are is told in the chapter on activations, "How fast".
+compares. How they were found and how exact the functions are is told in the chapter on activations, "How
+fast".
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ __all__ = [
     "scale",
 ]
 
-# Left to itself LLVM calls a function that it finds too long, and a loop that calls does not become vector code.
+# Left to itself LLVM calls a function that it finds too long, and a loop that calls does not become vector
+# code.
 inlined = functools.partial(kernel, forceinline=True)
 
 # ------------------------------------------------------------------------------------------ operations
@@ -63,7 +66,7 @@ def _fma(a: Any, b: Any, c: Any) -> Any:
     try:
         return np.float64(exact)
     except OverflowError:
-        return np.float64(math.copysign(math.inf, exact))
+        return np.float64(math.inf if exact > 0 else -math.inf)
 
 
 def _round_odd(product: float, c: float) -> np.float32:
@@ -142,9 +145,9 @@ def polynomial(double: tuple[float, ...], single: tuple[float, ...]) -> Callable
     """Return a function of x that evaluates a polynomial, in and with the table of x's type.
 
     It goes by Estrin's scheme: c0 + c1 x + c2 x^2 + c3 x^3 = (c0 + c1 x) + (c2 + c3 x) x^2, and so on. A step
-    needs only the results of half as many steps as in Horner's rule, so there are fewer roundings and less waiting.
-    Only the constant term is added last, as in Horner's rule: for small x all other roundings then count little.
-    A polynomial of degree 0 is a constant that depends on the type.
+    needs only the results of half as many steps as in Horner's rule, so there are fewer roundings and less
+    waiting. Only the constant term is added last, as in Horner's rule: for small x all other roundings then
+    count little. A polynomial of degree 0 is a constant that depends on the type.
 
     Args:
         double: the coefficients for float64, lowest power first.
@@ -191,7 +194,7 @@ def polynomial(double: tuple[float, ...], single: tuple[float, ...]) -> Callable
 
 @inlined
 def divide(above: Any, above_low: Any, below: Any, below_low: Any) -> Any:
-    """Return (above + above_low) / (below + below_low), almost correctly rounded; the low parts are far smaller.
+    """Return (above + above_low) / (below + below_low), almost correctly rounded; the low parts are tiny.
 
     A quotient q leaves the remainder above - q below, which fma finds exactly; the low parts belong to it.
     """
@@ -202,8 +205,8 @@ def divide(above: Any, above_low: Any, below: Any, below_low: Any) -> Any:
 
 # ---------------------------------------------------------------------------------------- exponential
 
-# 1.5 * 2^52 + 1023: a number of that size has no bits after the point, so adding it rounds to an integer n, and
-# its last bits hold n + 1023, the exponent bits of 2^n. (In float32 1.5 * 2^23 + 127.)
+# 1.5 * 2^52 + 1023: a number of that size has no bits after the point, so adding it rounds to an integer n,
+# and its last bits hold n + 1023, the exponent bits of 2^n. (In float32 1.5 * 2^23 + 127.)
 magic = polynomial((6755399441056767.0,), (12583039.0,))
 log2_e = polynomial((1.4426950408889634,), (1.4426950216293335,))
 # ln 2 in two parts; the first has so few bits that n times it is exact.
@@ -240,7 +243,7 @@ expm1_tail = polynomial(
 
 @inlined
 def expm1_parts(x: Any) -> Any:
-    """Return (r, tail, t) with e^x = (1 + r + tail) 2^n, t = magic + n, |r| < 0.35, |tail| < 0.08; r is exact."""
+    """Return (r, tail, t) with e^x = (1 + r + tail) 2^n, t = magic + n, |r| < 0.35, |tail| < 0.08."""
     t = fma(x, log2_e(x), magic(x))
     n = t - magic(x)
     r = fma(-n, ln2_high(x), x)
@@ -264,7 +267,7 @@ def exp_parts(x: Any, low: Any) -> Any:
 
 @inlined
 def scale(m: Any, t: Any) -> Any:
-    """Return m 2^n for t = magic + n; in two steps, since 2^n alone may be too small a number or too large."""
+    """Return m 2^n for t = magic + n; in two steps, since 2^n may be no normal number."""
     n = t - magic(t)
     half = fma(n, like(n, 0.5), magic(n))
     return m * power_of_two(half) * power_of_two((n - (half - magic(n))) + magic(n))
@@ -307,8 +310,9 @@ log1p_tail = polynomial(
 def log1p_unit(z: Any, z_low: Any, more: Any) -> Any:
     """Return log(1 + z + z_low) + more for 0 <= z <= 1, a far smaller z_low, and more >= 0.
 
-    With s = z/(2 + z) and h = z^2/2 the identity 2 s = z - s z = z - h + s h moves the rounding errors of s into small
-    terms: log(1 + z) = z - (h - s (h + s^2 q(s^2))). z_low enters times 1/(1 + z), for which 1 - 3 s/2 is good enough.
+    With s = z/(2 + z) and h = z^2/2 the identity 2 s = z - s z = z - h + s h moves the rounding errors of s
+    into small terms: log(1 + z) = z - (h - s (h + s^2 q(s^2))). z_low enters times 1/(1 + z), for which 1 - 3
+    s/2 is good enough.
     """
     s = z / (z + like(z, 2.0))
     w = s * s

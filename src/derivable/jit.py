@@ -77,10 +77,10 @@ PARALLEL_SIZE = 1 << 18  # elements; below, one thread is done before the others
 def elementwise(function: Function) -> Function:
     """Make a public element-wise function from its definition on one number.
 
-    The definition takes a float32 or float64 `x`, then possibly parameters that are real numbers with a default,
+    The definition takes a float32 or float64 `x`, then possibly a parameter that is a real number with a default,
     and returns a number of the type of `x`. The result of the decorator is the public function:
 
-    - called from Python it takes numbers, NumPy scalars and arrays of any shape and memory layout; a result has
+    - called from Python it takes numbers, NumPy scalars and arrays of any shape and layout; a result has
       the type of the input (float32 stays float32), integers count as float64, everything else is refused;
     - called in a compiled function it takes numbers and arrays, and is inlined there;
     - its attribute `scalar` is the compiled definition;
@@ -163,7 +163,7 @@ def elementwise(function: Function) -> Function:
 def _loop_of(function: Callable[..., Any], scalar: Callable[..., Any]) -> Callable[..., Any]:
     """Return the loop over an array for one definition, as if it stood in the file of the definition.
 
-    Numba stores compiled code by the file, name and line of a function, and looks at a function's closure, which
+    Numba stores compiled code by the file, name and line of a function, and looks at its closure, which
     a compiled function changes in every process. So the loop finds `scalar` among its globals, and bears the
     definition's file and line: it is stored once, and compiled anew when that file changes.
     """
@@ -210,7 +210,7 @@ def _overload_elementwise(
         inner = x.dtype if isinstance(x, nb.Array) else x
         if not (inner in (nb.float32, nb.float64) or isinstance(inner, nb.Integer)):
             raise numba.TypingError(
-                f"{public.__name__}: x must be a float32, float64 or integer number or an array of them, got {x}"
+                f"{public.__name__}: x must be a float32, float64 or integer number or array, got {x}"
             )
         if not isinstance(x, nb.Array):
             return "number" if inner in (nb.float32, nb.float64) else "integer"
