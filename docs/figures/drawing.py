@@ -170,7 +170,8 @@ def _embed(svg: str, label: str, alt: str) -> str:
         body = re.sub(colour, f"var({name})", body, flags=re.IGNORECASE)
     body = re.sub(r"\s*\n\s*", "\n", body)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box.group(1)}" '
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{box.group(1)}" '
         f'stroke-linejoin="round" stroke-linecap="butt" role="img" '
         f'aria-label="{html.escape(" ".join(alt.split()), quote=True)}">{body}'
     )

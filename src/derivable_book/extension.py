@@ -1,11 +1,11 @@
-"""The Markdown extension of the book: results, proofs, references, citations, bibliography and formulas.
+r"""The Markdown extension of the book: results, proofs, references, citations, bibliography and formulas.
 
 It is an ordinary extension of Python-Markdown and needs no plugin of a site generator: what it has to know of
 other pages it reads from their text. List it in mkdocs.yml as `derivable_book.extension`.
 
 What a page can say:
 
-    /// theorem | A title with $x$        also definition, lemma, proposition, corollary; the number is automatic
+    /// theorem | A title with $x$        or definition, lemma, proposition, corollary; numbered by itself
         label: its-anchor
 
     Text.
@@ -16,7 +16,7 @@ What a page can say:
     ///
 
     [@its-anchor]  [@its-anchor, part 2]  [@bibliography-key]  [@key, Section 3; @other]
-    $x$ in a line, and $$ on lines of their own around a display; a plain dollar is \\$
+    $x$ in a line, and $$ on lines of their own around a display; a plain dollar is \$
 
 An unknown label, a formula that cannot be read, or a block that is not understood ends the build.
 """

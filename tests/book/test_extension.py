@@ -350,13 +350,11 @@ def test_punctuation_stays_with_its_formula(book):
 
 
 def test_a_long_formula_in_a_line_may_break_where_tex_breaks_it(book):
-    long = (
-        r"$\lVert w_{t+1} - w^*\rVert \le \lVert w_t - w^*\rVert = (a + b + c + d + e + f + g + i + j) + h$"
-    )
+    long = r"$\lVert w_{t+1} - w^*\rVert \le \lVert w_t\rVert = (a + b + c + d + e + f + g + i + j + k) + h$"
     html = book("index.md", f"So ({long}), and $x = y$.\n")
     parts = re.findall(r'<span class="math-part">(.*?)</span>', html)
     said = ["".join(etree.fromstring(f"<p>{part}</p>").itertext()) for part in parts]
-    assert said == ["(‖wt+1−w∗‖≤", "‖wt−w∗‖=", "(a+b+c+d+e+f+g+i+j)+", "h),"]
+    assert said == ["(‖wt+1−w∗‖≤", "‖wt‖=", "(a+b+c+d+e+f+g+i+j+k)+", "h),"]
     assert parts[0].count('form="infix"') == 1
     assert html.count("<math>") == 5
 
@@ -379,9 +377,9 @@ FORMULAS = [
     r"\bar{w} + \widetilde{u} + \dot x + \vec v + \overline{ab}",
     r"\left( \frac{1}{1+e^{-x}} \right)^2 \left\lVert \frac{a}{b} \right\rVert",
     r"\Bigl\{ x : f(x) \le 0 \Bigr\} \lfloor x \rfloor \lceil y \rceil",
-    r"\lim_{h\to 0}\frac{f(x+h)-f(x)}{h} \qquad \max_{i} w_i \qquad \limsup_{n} x_n \qquad \sup_{x\in X} x",
+    r"\lim_{h\to 0}\frac{f(x+h)-f(x)}{h} \quad \max_{i} w_i \quad \limsup_{n} x_n \quad \sup_{x\in X} x",
     r"\int_{-\infty}^{x} \frac{1}{\sqrt{2\pi}} e^{-t^2/2}\,dt = \frac12\Bigl(1+\operatorname{erf}x\Bigr)",
-    r"\mathbb{E}\bigl[\lVert w\rVert^2 \bigm| w_t\bigr] \ne \mathcal{O}(n^2), \mathbf{x}, \boldsymbol{\alpha}",
+    r"\mathbb{E}\bigl[\lVert w\rVert^2 \bigm| w_t\bigr] \ne \mathcal{O}(n), \mathbf{x}, \boldsymbol{\alpha}",
     r"f\colon \mathbb{R}^n \to \mathbb{R}, w^\star \coloneqq b \iff c \implies d, 1{,}000, A^{\!\top}",
     r"\begin{array}{r|cc} t & 0 & 1 \\ \hline w & 2 & 3 \end{array} \binom{n}{k} \overset{\text{def}}{=}",
 ]

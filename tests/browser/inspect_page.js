@@ -56,7 +56,9 @@
 
   // Text can be read: contrast of at least 4.5 to 1 against what lies behind it (3 to 1 for large text).
   const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgba = (colour) => {
+  const known = new Map();
+  const rgba = (colour) => known.get(colour) || known.set(colour, paint(colour)).get(colour);
+  const paint = (colour) => {
     pen.clearRect(0, 0, 1, 1);
     pen.fillStyle = colour;
     pen.fillRect(0, 0, 1, 1);
@@ -64,10 +66,11 @@
     return [r, g, b, a / 255];
   };
   const over = (top, bottom) => [0, 1, 2].map((i) => top[i] * top[3] + bottom[i] * (1 - top[3])).concat(1);
+  const grounds = new Map([[null, [255, 255, 255, 1]]]);
   const behind = (element) => {
-    const layers = [];
-    for (let box = element; box; box = box.parentElement) layers.push(rgba(getComputedStyle(box).backgroundColor));
-    return layers.reverse().reduce((bottom, top) => over(top, bottom), [255, 255, 255, 1]);
+    if (!grounds.has(element))
+      grounds.set(element, over(rgba(getComputedStyle(element).backgroundColor), behind(element.parentElement)));
+    return grounds.get(element);
   };
   const light = (colour) => {
     const [r, g, b] = colour.map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
