@@ -289,7 +289,7 @@ def gradient_descent(
 
         run = dv.gradient_descent(gradient, [1.0, 1.0], 0.15, 100, args=(np.array([1.0, 10.0]),), tol=1e-6)
         print(run)
-        #> Trajectory(86 steps, ended by tolerance, gradient norm 8.5e-07, 87 of 87 points kept)
+        #> Trajectory(86 steps, ended by tolerance, gradient norm 8.51e-07, 87 of 87 points kept)
         ```
 
     References:
@@ -386,7 +386,8 @@ class Keeper:
         if rows * w.nbytes > LARGEST_RECORD:
             raise ValueError(
                 f"keep={keep!r} would keep {rows} points of {w.nbytes} bytes, "
-                f"{rows * w.nbytes / 1e9:.0f} GB: use keep='last', or keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
+                f"{rows * w.nbytes / 1e9:.0f} GB: use keep='last', or "
+                f"keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
             )
         whole = period == 1  # then average and best are read off at the end
         self.steps = steps
@@ -552,9 +553,9 @@ def _divergence(
     smoothness = max(curvature(slope.call, start), curvature(slope.call, end))
     if size * smoothness > 2:
         return (
-            f"{what} The step {size:.3g} is too large: it must be less than 2/L, and near the points visited "
-            f"L is at least {smoothness:.3g}, so that 2/L <= {2 / smoothness:.3g}. A large L often comes from "
-            "features of very different scale: standardise them."
+            f"{what} The step {size:.3g} is too large: it must be less than 2/L, and near the points "
+            f"visited L is at least {smoothness:.3g}, so that 2/L <= {2 / smoothness:.3g}. A large L often "
+            "comes from features of very different scale: standardise them."
         )
     if run.reason == "steps" and values is None:
         return None  # a gradient may grow on the way down, where f is not convex

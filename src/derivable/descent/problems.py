@@ -230,7 +230,7 @@ def logistic(X: Any, y: Any, C: float = 1.0) -> Problem:
         p = dv.problems.logistic([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1])
         run = dv.gradient_descent(p.gradient, p.w0, 1 / p.L, 10_000, p.args, value=p.value, tol=1e-9)
         print(run.converged, run.last.round(4))
-        #> True [ 0.5944 -0.8916]
+        #> True [ 0.4529 -0.6793]
         ```
     """
     X, y = _data(X, y)
