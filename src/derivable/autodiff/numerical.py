@@ -36,7 +36,7 @@ def numerical_gradient(f: Callable[[Any], Any], x: Any, method: str = "central",
         f: a function of one number or one array that returns a real number. It gets a fresh copy each time.
         x: the point, a number or an array of any shape; integers become float64.
         method: "central" `(f(x + h) - f(x - h)) / 2h`, "forward" `(f(x + h) - f(x)) / h`, or "complex", see
-            [`complex_step`][derivable.autodiff.numerical.complex_step].
+            [`complex_step`][derivable.complex_step].
         step: the step h, greater than 0, one number or an array of the shape of `x`. By default it is chosen
             for each component by error analysis, from the precision of `x` and `f(x)` and from `max(1,
             |x_i|)`.
@@ -47,7 +47,7 @@ def numerical_gradient(f: Callable[[Any], Any], x: Any, method: str = "central",
     Raises:
         TypeError: if `x` is not real, or `f` returns no real number.
         ValueError: if `f` returns an array (see
-            [`numerical_jacobian`][derivable.autodiff.numerical.numerical_jacobian]) or a value that is not
+            [`numerical_jacobian`][derivable.numerical_jacobian]) or a value that is not
             finite, if `step` is not positive, or if it is lost when added to `x`.
 
     Examples:
@@ -75,7 +75,7 @@ def numerical_jacobian(f: Callable[[Any], Any], x: Any, method: str = "central",
             tuple or list that NumPy turns into one.
         x: the point, a number or an array of any shape.
         method: "central", "forward" or "complex", as for
-            [`numerical_gradient`][derivable.autodiff.numerical.numerical_gradient].
+            [`numerical_gradient`][derivable.numerical_gradient].
         step: the step, as for `numerical_gradient`.
 
     Returns:
@@ -113,7 +113,7 @@ def complex_step(f: Callable[[Any], Any], x: Any, step: float | None = None) -> 
         step: the step h; by default 1e-200, and 1e-20 where `x` is float32.
 
     Returns:
-        As [`numerical_jacobian`][derivable.autodiff.numerical.numerical_jacobian]; a float where `x` and
+        As [`numerical_jacobian`][derivable.numerical_jacobian]; a float where `x` and
         `f(x)` are numbers.
 
     Raises:
