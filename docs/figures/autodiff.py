@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
+from figures.drawing import BLUE, GREEN, INK, MUTED, ORANGE, figure, new
 
 import derivable as dv
 from derivable.autodiff.drawing import Graph
 from derivable_book.extension import inline
-from figures.drawing import BLUE, GREEN, INK, MUTED, ORANGE, figure, new
 
 
 def source_problem(w1, w2):
@@ -192,8 +192,8 @@ def checkpoints() -> str:
         label="autodiff-checkpoints",
         caption=(
             f"Ten steps reversed with three snapshots: {advances} steps are computed forwards beside the ten that are "
-            f"reversed, and no step more than {counts.max()} times. Ten is $\\binom{{5}}{{3}}$, the most that is possible "
-            f"([@binomial-checkpointing])."
+            f"reversed, and no step more than {counts.max()} times. Ten is $\\binom{{5}}{{3}}$, the most that is "
+            f"possible ([@binomial-checkpointing])."
         ),
         alt=(
             "A zigzag over the amount of work. Long runs forwards to a snapshot alternate with single steps backwards; "

@@ -437,9 +437,7 @@ class _Probe:
         return self.error > allowed or marked
 
 
-def _probe(
-    call: Callable[..., Any], point: Any, value: Any, g: Any, v: Any, name: str, steps: Any, u: float
-) -> _Probe:
+def _probe(call: Callable[..., Any], point: Any, value: Any, g: Any, v: Any, name: str, steps: Any, u: float) -> _Probe:
     given, f0 = float(np.sum(g * v)), float(value)
     ahead, behind = np.full(steps.size, np.nan), np.full(steps.size, np.nan)
     for k, h in enumerate(steps):
@@ -450,9 +448,7 @@ def _probe(
         except ValueError as error:
             if not str(error).startswith("f is not finite"):
                 raise
-            ahead[k] = behind[k] = (
-                np.nan
-            )  # beyond an edge of where f is defined; smaller steps may stay inside
+            ahead[k] = behind[k] = np.nan  # beyond an edge of where f is defined; smaller steps may stay inside
     remainders = np.abs(ahead - f0 - steps * given)
     good = np.flatnonzero(np.isfinite(ahead))
     if good.size < 4:
