@@ -22,7 +22,11 @@ def _graph() -> Graph:
     return dv.trace(source_problem, 1.0, 2.0)
 
 
-def _drawing(svg: str, label: str, caption: str, width: float) -> str:
+def _drawing(svg: str, label: str, caption: str, width: float, least: int = 0) -> str:
+    """Frame a drawing; on a narrow screen one wider than `least` pixels scrolls instead of shrinking further."""
+    if least:
+        svg = svg.replace("max-width:100%", f"max-width:100%;min-width:{least}px")
+        svg = f'<div style="overflow-x:auto" tabindex="0" role="group" aria-label="the drawing scrolls">{svg}</div>'
     return (
         f'<figure id="{label}" class="drawing" style="--fig-width: {width:g}in">{svg}'
         f"<figcaption>{inline(caption)}</figcaption></figure>"
@@ -48,6 +52,7 @@ def graph() -> str:
         "The computation graph of $f_1$ and $f_2$ at $(1, 2)$. Each edge carries the value that flows down it. "
         "Both variables feed both results.",
         5.2,
+        least=560,
     )
 
 
@@ -92,8 +97,8 @@ def step_errors() -> str:
         caption=(
             "The derivative of $e^x$ at 1. From the right the truncation error falls with slope 1 (forward) or 2 "
             "(central), until rounding takes over and grows like $1/h$. The dots are the best steps of "
-            "[@best-step]. The complex step has no rounding to fear: at small $h$ it is exact to the last bit "
-            "(drawn at $10^{-17}$)."
+            "[@best-step]. The complex step has no rounding to fear: at small $h$ it is right to the last bit, "
+            "or within one (an error of 0 is drawn at $10^{-17}$)."
         ),
         alt=(
             "Relative error of three numerical derivatives over the step h, both axes logarithmic. Forward differences "
