@@ -43,9 +43,7 @@ class TestTable:
         assert rows[0] == ["line", "value", "partial derivatives", "tangent by w1", "tangent by w2"]
         by_line = {row[0]: row for row in rows}
         assert by_line["w1"][2:] == ["", "1", "0"]
-        assert [float(t) for t in by_line["v5 = v3 + v4"][3:]] == pytest.approx(
-            [0.350175488374015, -0.386301911030375]
-        )
+        assert [float(t) for t in by_line["v5 = v3 + v4"][3:]] == pytest.approx([0.350175488374015, -0.386301911030375])
         assert by_line["v8 = w1^2"][2] == "by w1: 2·w1 = 2"
         assert by_line["v7 = log(v6)"][2].startswith("by v6: 1 / v6 = 0.3333")
         assert by_line["v5 = v3 + v4"][2] == "by v3: 1; by v4: 1"
@@ -122,9 +120,7 @@ class TestDrawing:
 
     def test_nothing_overlaps(self):
         """Boxes in a row keep their distance, and every box lies inside the drawing."""
-        graph = dv.trace(
-            lambda x: np.sum(np.tanh(x @ x) * x[0]) / (1 + np.exp(-x[1])) + x[2], np.array([0.3, -1.0, 2])
-        )
+        graph = dv.trace(lambda x: np.sum(np.tanh(x @ x) * x[0]) / (1 + np.exp(-x[1])) + x[2], np.array([0.3, -1.0, 2]))
         root, _ = self.parse(graph.svg())
         width, height = map(float, root.get("viewBox").split()[2:])
         boxes = [

@@ -45,9 +45,7 @@ class TestRules:
         x = PLACES.get(name, (0.6, -0.7)[: f.nin])
         for i in range(f.nin):
             moved = lambda t, i=i, x=x: f(*(t if k == i else v for k, v in enumerate(x)))  # noqa: E731
-            assert derivative(moved)(x[i]) == pytest.approx(
-                dv.numerical_gradient(moved, x[i]), rel=1e-8, abs=1e-9
-            )
+            assert derivative(moved)(x[i]) == pytest.approx(dv.numerical_gradient(moved, x[i]), rel=1e-8, abs=1e-9)
 
     def test_second_order(self, name):
         f = ufunc(name)
@@ -118,9 +116,7 @@ class TestDual:
         for order in range(1, 6):
             g = derivative(g)
             with mpmath.workdps(30):
-                expected = float(
-                    mpmath.diff(lambda x: mpmath.exp(x) * mpmath.sin(x), mpmath.mpf("0.3"), order)
-                )
+                expected = float(mpmath.diff(lambda x: mpmath.exp(x) * mpmath.sin(x), mpmath.mpf("0.3"), order))
             assert g(0.3) == pytest.approx(expected, rel=1e-12)
 
     def test_perturbation_confusion(self):
@@ -166,9 +162,7 @@ class TestDual:
         jnp = jax.numpy
 
         def f(np, x):
-            return np.sum(np.sin(x) * x / (1 + np.exp(-x))) * np.arctan2(x[0], x[1]) ** 2 + np.maximum(
-                x[2], 0.3
-            )
+            return np.sum(np.sin(x) * x / (1 + np.exp(-x))) * np.arctan2(x[0], x[1]) ** 2 + np.maximum(x[2], 0.3)
 
         x, v = np.array([0.5, -1.2, 2.0]), np.array([1.0, 0.2, -0.3])
         _, tangent = dv.Dual.jvp(lambda x: f(np, x), x, v)

@@ -33,21 +33,15 @@ def exact_jacobian():
 class TestSourceProblem:
     def test_forward_differences_with_a_hundredth(self):
         expected = [[0.351293868253, -0.385568670823], [4.352779009267, 1.332779009267]]
-        np.testing.assert_allclose(
-            dv.numerical_jacobian(source_problem, W, "forward", 0.01), expected, atol=6e-13
-        )
+        np.testing.assert_allclose(dv.numerical_jacobian(source_problem, W, "forward", 0.01), expected, atol=6e-13)
 
     def test_central_differences_with_a_hundredth(self):
         expected = [[0.350169652145, -0.386293075292], [4.333334567910, 1.333334567910]]
-        np.testing.assert_allclose(
-            dv.numerical_jacobian(source_problem, W, "central", 0.01), expected, atol=6e-13
-        )
+        np.testing.assert_allclose(dv.numerical_jacobian(source_problem, W, "central", 0.01), expected, atol=6e-13)
 
     @pytest.mark.parametrize(("method", "rtol"), [("forward", 2e-7), ("central", 1e-9), ("complex", 1e-15)])
     def test_chosen_step(self, method, rtol):
-        np.testing.assert_allclose(
-            dv.numerical_jacobian(source_problem, W, method), exact_jacobian(), rtol=rtol
-        )
+        np.testing.assert_allclose(dv.numerical_jacobian(source_problem, W, method), exact_jacobian(), rtol=rtol)
 
     def test_complex_step(self):
         np.testing.assert_allclose(dv.complex_step(source_problem, W), exact_jacobian(), rtol=1e-15)
@@ -64,9 +58,7 @@ FUNCTIONS = {
 
 class TestScalars:
     @pytest.mark.parametrize("name", FUNCTIONS)
-    @pytest.mark.parametrize(
-        ("method", "tolerance"), [("forward", 2e-7), ("central", 1e-9), ("complex", 2e-15)]
-    )
+    @pytest.mark.parametrize(("method", "tolerance"), [("forward", 2e-7), ("central", 1e-9), ("complex", 2e-15)])
     @settings(max_examples=20)
     @given(x=st.floats(-3, 3))
     def test_against_mpmath(self, name, method, tolerance, x):

@@ -26,9 +26,7 @@ class TestTape:
         f2 = np.log(w1 + w2) + w1**2 * w2
         np.testing.assert_allclose([f1.value, f2.value], [0.655951982611730, 3.09861228866811], rtol=1e-14)
         rows = [tape.gradient(f, (w1, w2)) for f in (f1, f2)]
-        np.testing.assert_allclose(
-            rows, [[0.350175488374015, -0.386301911030375], [13 / 3, 4 / 3]], rtol=1e-14
-        )
+        np.testing.assert_allclose(rows, [[0.350175488374015, -0.386301911030375], [13 / 3, 4 / 3]], rtol=1e-14)
 
     def test_the_list(self):
         tape = dv.Tape()

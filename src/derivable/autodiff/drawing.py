@@ -61,9 +61,7 @@ def trace(f: Callable[..., Any], *args: Any) -> Graph:
         if not tape.holds(node):
             which = f"result {i} of f" if several else "the result of f"
             raise TypeError(f"{which} does not depend on its arguments: it is {node!r}")
-    return Graph(
-        tape, inputs, outputs, [f"{name}{i + 1}" for i in range(len(outputs))] if several else [name]
-    )
+    return Graph(tape, inputs, outputs, [f"{name}{i + 1}" for i in range(len(outputs))] if several else [name])
 
 
 class Graph:
@@ -82,9 +80,7 @@ class Graph:
     @property
     def jacobian(self) -> np.ndarray:
         """The derivative of each result by each variable, by one backward pass for each result."""
-        return np.array(
-            [self.tape.gradient(output, tuple(self.inputs)) for output in self.outputs], dtype=float
-        )
+        return np.array([self.tape.gradient(output, tuple(self.inputs)) for output in self.outputs], dtype=float)
 
     def table(self, mode: str = "values", output: int = 0, digits: int = 6) -> str:
         """Return the steps as a Markdown table.
@@ -134,9 +130,7 @@ class Graph:
     def _output(self, output: int) -> Node:
         check_count(output, "output", least=0)
         if output >= len(self.outputs):
-            raise ValueError(
-                f"output must be less than the number of results, {len(self.outputs)}, got {output}"
-            )
+            raise ValueError(f"output must be less than the number of results, {len(self.outputs)}, got {output}")
         return self.outputs[output]
 
     def _reaches(self, output: Node) -> list[bool]:
@@ -150,10 +144,7 @@ class Graph:
 
     def describe(self, output: int | None = None, digits: int = 4) -> str:
         """Return the drawing in words."""
-        parts = [
-            f"{_equation(n)}{' is' if not n.operation else ','} {_text(n.value, digits)}"
-            for n in self.tape.nodes
-        ]
+        parts = [f"{_equation(n)}{' is' if not n.operation else ','} {_text(n.value, digits)}" for n in self.tape.nodes]
         text = f"Computation graph of {', '.join(self.output_names)}. Forwards: {'; '.join(parts)}."
         if output is None and len(self.outputs) == 1:
             output = 0
@@ -183,9 +174,7 @@ class Graph:
             ValueError: if the graph has more than 200 lines.
         """
         if len(self.tape.nodes) > 200:
-            raise ValueError(
-                f"a drawing of {len(self.tape.nodes)} lines cannot be read (at most 200); print table()"
-            )
+            raise ValueError(f"a drawing of {len(self.tape.nodes)} lines cannot be read (at most 200); print table()")
         if output is None and len(self.outputs) == 1:
             output = 0
         chosen = None if output is None else self._output(output)
@@ -294,9 +283,7 @@ def _draw(graph: Graph, chosen: Node | None, words: str, digits: int) -> str:
     for node in nodes:
         for parent, slope in node.partials:
             up = _text(adjoints[node.index] * slope, digits) if adjoints else ""
-            edges.append(
-                (place[parent], place[node.index], _text(graph.tape.nodes[parent].value, digits), up)
-            )
+            edges.append((place[parent], place[node.index], _text(graph.tape.nodes[parent].value, digits), up))
     for k, (out, _) in enumerate(results):
         edges.append((place[out.index], len(nodes) + k, _text(out.value, digits), "1" if adjoints else ""))
 
@@ -308,11 +295,7 @@ def _draw(graph: Graph, chosen: Node | None, words: str, digits: int) -> str:
         ports = [(len(side) - 1) * max(room_, 36) + 16 for side, room_ in zip(here, room, strict=True)]
         widths[v] = max(len(label) * CHARACTER + 16, 60, *ports)
         rooms[v] = room
-    totals = {
-        v: _text(adjoints[node.index], digits)
-        for v, node in enumerate(nodes)
-        if adjoints and not node.operation
-    }
+    totals = {v: _text(adjoints[node.index], digits) for v, node in enumerate(nodes) if adjoints and not node.operation}
     spans = {v: w + (2 * CHARACTER * len(totals[v]) if v in totals else 0) for v, w in widths.items()}
     for v in range(len(labels)):  # the values at the ports stand to their right and need room there
         spans[v] = max(
@@ -356,8 +339,7 @@ def _draw(graph: Graph, chosen: Node | None, words: str, digits: int) -> str:
         )
         if v in totals:
             texts.append(
-                f'<text x="{corner + widths[v] + 5:.1f}" y="{y[v] + 20}" class="dv-backward">'
-                f"{totals[v]}</text>"
+                f'<text x="{corner + widths[v] + 5:.1f}" y="{y[v] + 20}" class="dv-backward">{totals[v]}</text>'
             )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" class="dv-graph" role="img" '

@@ -36,7 +36,7 @@ def numerical_gradient(f: Callable[[Any], Any], x: Any, method: str = "central",
         f: a function of one number or one array that returns a real number. It gets a fresh copy each time.
         x: the point, a number or an array of any shape; integers become float64.
         method: "central" `(f(x + h) - f(x - h)) / 2h`, "forward" `(f(x + h) - f(x)) / h`, or "complex", see
-            [`complex_step`][derivable.autodiff.numerical.complex_step].
+            [`complex_step`][derivable.complex_step].
         step: the step h, greater than 0, one number or an array of the shape of `x`. By default it is chosen
             for each component by error analysis, from the precision of `x` and `f(x)` and from `max(1,
             |x_i|)`.
@@ -47,7 +47,7 @@ def numerical_gradient(f: Callable[[Any], Any], x: Any, method: str = "central",
     Raises:
         TypeError: if `x` is not real, or `f` returns no real number.
         ValueError: if `f` returns an array (see
-            [`numerical_jacobian`][derivable.autodiff.numerical.numerical_jacobian]) or a value that is not
+            [`numerical_jacobian`][derivable.numerical_jacobian]) or a value that is not
             finite, if `step` is not positive, or if it is lost when added to `x`.
 
     Examples:
@@ -75,7 +75,7 @@ def numerical_jacobian(f: Callable[[Any], Any], x: Any, method: str = "central",
             tuple or list that NumPy turns into one.
         x: the point, a number or an array of any shape.
         method: "central", "forward" or "complex", as for
-            [`numerical_gradient`][derivable.autodiff.numerical.numerical_gradient].
+            [`numerical_gradient`][derivable.numerical_gradient].
         step: the step, as for `numerical_gradient`.
 
     Returns:
@@ -113,7 +113,7 @@ def complex_step(f: Callable[[Any], Any], x: Any, step: float | None = None) -> 
         step: the step h; by default 1e-200, and 1e-20 where `x` is float32.
 
     Returns:
-        As [`numerical_jacobian`][derivable.autodiff.numerical.numerical_jacobian]; a float where `x` and
+        As [`numerical_jacobian`][derivable.numerical_jacobian]; a float where `x` and
         `f(x)` are numbers.
 
     Raises:
@@ -437,9 +437,7 @@ class _Probe:
         return self.error > allowed or marked
 
 
-def _probe(
-    call: Callable[..., Any], point: Any, value: Any, g: Any, v: Any, name: str, steps: Any, u: float
-) -> _Probe:
+def _probe(call: Callable[..., Any], point: Any, value: Any, g: Any, v: Any, name: str, steps: Any, u: float) -> _Probe:
     given, f0 = float(np.sum(g * v)), float(value)
     ahead, behind = np.full(steps.size, np.nan), np.full(steps.size, np.nan)
     for k, h in enumerate(steps):
@@ -450,9 +448,7 @@ def _probe(
         except ValueError as error:
             if not str(error).startswith("f is not finite"):
                 raise
-            ahead[k] = behind[k] = (
-                np.nan
-            )  # beyond an edge of where f is defined; smaller steps may stay inside
+            ahead[k] = behind[k] = np.nan  # beyond an edge of where f is defined; smaller steps may stay inside
     remainders = np.abs(ahead - f0 - steps * given)
     good = np.flatnonzero(np.isfinite(ahead))
     if good.size < 4:
