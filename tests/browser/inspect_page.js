@@ -16,9 +16,9 @@
     return false;
   };
   for (const element of article.querySelectorAll("*")) {
-    if (element.closest("svg, math math")) continue;
     const box = element.getBoundingClientRect();
-    if (box.width && shown(element) && (box.right > window.innerWidth + 1 || box.left < -1) && !scrolls(element))
+    const out = box.width && (box.right > window.innerWidth + 1 || box.left < -1);
+    if (out && !element.closest("svg") && shown(element) && !scrolls(element))
       wrong.push(`sticks out to ${Math.round(box.left)}..${Math.round(box.right)}: ${short(element)}`);
   }
 
@@ -80,8 +80,8 @@
   const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || element.closest("svg, .headerlink, button, nav") || !shown(element))
-      continue;
+    if (!walker.currentNode.textContent.trim() || !element.getClientRects().length) continue;
+    if (element.closest("svg, .headerlink, button, nav") || !shown(element)) continue;
     const style = getComputedStyle(element);
     const ground = behind(element);
     const [a, b] = [light(over(rgba(style.color), ground)), light(ground)];
