@@ -1,0 +1,1 @@
+"""Automatic differentiation: derivatives of Numba code, inside Numba code."""
