@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib.util
 import math
 import os
@@ -144,7 +145,7 @@ def product(g: Any, p: Any) -> Any:
 
 def template(text: str, given: dict[str, Any], arrays: bool = False) -> Any:
     """Return the expression that a template stands for, its letters replaced by the given expressions."""
-    return _Fill(given, arrays).visit(_parsed(text))
+    return _Fill(given, arrays).visit(copy.deepcopy(_parsed(text)))  # visiting changes the tree
 
 
 def index_node(pattern: tuple[Any, ...], values: list[Any]) -> Any:

@@ -279,7 +279,7 @@ class Reader:
             part.owner, part.loop = statement, self.block.loop
             frame.names = dict(before)
             outer, self.block, line = self.block, part, self.line
-            results.append(read())
+            results.append(self.own(read()))
             self.block, self.line = outer, line
             ends.append(frame.names)
         self.block.statements.append(statement)
@@ -296,6 +296,14 @@ class Reader:
         if results[0] is None:
             return None, None
         return self.meet("", results, statement, [statement.then, statement.orelse]), None
+
+    def own(self, binding: Any) -> Any:
+        """Return a value of this block: one that stood before is copied, for what meets here shares a variable."""
+        if isinstance(binding, tuple):
+            return tuple(self.own(part) for part in binding)
+        if isinstance(binding, Value) and (binding.name is not None or binding.block is not self.block):
+            return self.let("copy", [binding], binding.kind, roots=binding.roots)
+        return binding
 
     def jumps(self, block: Block) -> bool:
         last = block.statements[-1]
@@ -383,18 +391,14 @@ class Reader:
         for n in names:
             if not ended:
                 self.feed(heads[n], ends[n])
-        every = [*names, *(n for n in ends if n not in before)]
+        every = list(dict.fromkeys([*names, *(n for e in [ends, *breaks] for n in e if n not in before)]))
         frame.names = dict(before)
         blocks: list[Block | None] = [None]
         for n in every:
-            parts_ = [heads[n]] if n in heads else ([] if ended else [ends[n]])
+            parts_ = [heads[n]] if n in heads else ([] if ended or n not in ends else [ends[n]])
             parts_ += [e[n] for e in breaks if n in e]
             if parts_:
                 frame.names[n] = self.meet_loop(n, parts_, statement, blocks)
-        for e in breaks:
-            for n in e:
-                if n not in before and n not in every:
-                    frame.names[n] = self.meet_loop(n, [e[n]], statement, blocks)
 
     def meet_loop(self, name: str, parts: list[Any], statement: Any, blocks: list[Any]) -> Any:
         if isinstance(parts[0], tuple):
@@ -624,7 +628,7 @@ class Reader:
         op = BINARY[type(node.op)]
         if x.const is not None and y.const is not None:
             try:
-                return self.constant(eval(f"{x.const!r} {op} {y.const!r}", {"inf": math.inf, "nan": math.nan}))
+                return self.constant(eval(f"x {op} y", {"x": x.const, "y": y.const}))
             except (ArithmeticError, TypeError, ValueError):
                 pass
         return self.operate(op, [x, y])
@@ -671,7 +675,7 @@ class Reader:
             left, right = self.as_value(left, node.left), self.as_value(right, right_node)
             op = COMPARE[type(kind)]
             if left.const is not None and right.const is not None:
-                part = self.constant(eval(f"{left.const!r} {op} {right.const!r}", {"inf": math.inf, "nan": math.nan}))
+                part = self.constant(eval(f"x {op} y", {"x": left.const, "y": right.const}))
             else:
                 part = self.operate(op, [left, right])
             result = part if result is None else self.operate("and", [result, part])

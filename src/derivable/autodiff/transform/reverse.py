@@ -321,6 +321,9 @@ class Reverse:
                 self.slots[web] = slot
         mirrors: list[Any] = []
         self.out.append(mirrors)
+        for s in block.statements:  # a view of a cotangent needs that to exist from the start
+            if isinstance(s, Let) and s.target in self.touched and self.is_mirror(s.target):
+                self.buffer(s.args[0])
         if block is self.program.body:
             self.seed()
         for s in reversed(block.statements):
@@ -638,6 +641,9 @@ class Reverse:
     def forward(self) -> list[Any]:
         """Return the statements of the function itself, with what is recorded on the way."""
         keep = set(self.needed)
+        for s in self.analysis.statements:
+            if isinstance(s, For):
+                keep |= {s.start, s.stop}
         self.primal = Primal(self.analysis, self.names, keep)
         self.primal.out = out = []
         for v in self.needed:
