@@ -1,0 +1,446 @@
+"""A derivative as an object: an `@njit` function whose program is written for each combination of kinds of arguments.
+
+`grad(f)` and its relatives are Numba dispatchers. Called from Python they cost what any compiled function costs; within
+`@njit` they are called like any other. What differs is compilation: the first call with new kinds of arguments writes
+the program of the derivative, and Numba compiles that.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import types as python_types
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import sigutils
+from numba.core.registry import CPUDispatcher
+
+from derivable.autodiff.kinds import DerivativeError, Kind, is_float, kind_of_type, kind_of_value
+from derivable.autodiff.transform import emit
+from derivable.autodiff.transform.forward import Forward
+from derivable.autodiff.transform.program import Value
+from derivable.autodiff.transform.read import Reader, Static, leaves, read
+from derivable.autodiff.transform.reverse import Reverse
+from derivable.autodiff.transform.tidy import comments, tidy
+from derivable.autodiff.transform.source import Source, python_function, source_of
+
+__all__ = ["Derivative", "PlainDerivative", "derivative"]
+
+
+def _tuple(binding: Any, expression: Any) -> Any:
+    """Build the expression of a nested tuple of values."""
+    if isinstance(binding, tuple):
+        return ast.Tuple([_tuple(b, expression) for b in binding], ast.Load())
+    return expression(binding)
+
+
+def _unpack(text: str, binding: Any) -> list[Any]:
+    """Return statements that take a tuple argument apart."""
+    nodes: list[Any] = []
+    if isinstance(binding, tuple):
+        for k, part in enumerate(binding):
+            if not isinstance(part, (Value, tuple)):
+                continue
+            target = f"{text}_{k}"
+            nodes.append(emit.assign(target, emit.template(f"x[{k}]", {"x": emit.name(text)})))
+            nodes += _unpack(target, part)
+    return nodes
+
+
+class Maker:
+    """Writes the programs of one derivative: which function, which verb, which arguments."""
+
+    def __init__(self, function: Any, verb: str, argnums: tuple[int, ...], single: bool) -> None:
+        self.function, self.verb, self.argnums, self.single = function, verb, argnums, single
+        self.source = source_of(function)
+        self.names = [a.arg for a in self.source.node.args.args]
+        self.programs: dict[Any, tuple[str, list[str], Any]] = {}
+        self.last: Any = None
+        for k in argnums:
+            if not -len(self.names) <= k < len(self.names):
+                raise ValueError(f"argnum is {k}, but {self.source.name} has {len(self.names)} argument(s)")
+        self.argnums = tuple(k % len(self.names) for k in argnums)
+        if len(set(self.argnums)) < len(self.argnums):
+            raise ValueError(f"argnum names an argument twice: {argnums}")
+
+    @property
+    def title(self) -> str:
+        name = self.source.name if self.source.name.isidentifier() else "function"
+        return f"{self.verb}_{name}"
+
+    def extra(self) -> list[str]:
+        """Return the parameters that the derivative has beyond those of the function."""
+        base = [self.names[k] for k in self.argnums]
+        if self.verb == "jvp":
+            return [self.fresh(f"{n}_dot") for n in base]
+        if self.verb == "vjp":
+            return [self.fresh("result_bar")]
+        if self.verb == "grad_into":
+            return [self.fresh("out")] if self.single else [self.fresh(f"out_{n}") for n in base]
+        return []
+
+    def fresh(self, wish: str) -> str:
+        while wish in self.names:
+            wish += "_"
+        return wish
+
+    def kinds(self, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Check the kinds of the arguments and return those of the function."""
+        own = kinds[: len(self.names)]
+        for k in self.argnums:
+            if not is_float(own[k]):
+                what = "an int" if own[k] == Kind("i") else f"a {own[k]}" if isinstance(own[k], Kind) else "not all float" if own[k] else "None"
+                remedy = "pass a float, as in 3.0" if own[k] == Kind("i") else "pass float64 or float32"
+                raise DerivativeError(
+                    f"{self.verb} of {self.source.name} with respect to {self.names[k]}: it is {what}, which has no derivative; {remedy}"
+                )
+        return tuple(own)
+
+    def program(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
+        """Return the source of the derivative for these kinds, its parameters, and the objects it needs."""
+        own = self.kinds(kinds)
+        self.last = own
+        if own not in self.programs:
+            self.programs[own] = self.write(own)
+        return self.programs[own]
+
+    def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
+        program = read(self.function, kinds)
+        wrt_bindings = [program.parameters[k] for k in self.argnums]
+        wrt = [v for b in wrt_bindings for v in leaves(b)]
+        results = leaves(program.result)
+        extra = self.extra()
+        parameters = [*self.names, *extra]
+        head = [node for n, b in zip(self.names, program.parameters, strict=True) for node in _unpack(n, b)]
+        scalar = isinstance(program.result, Value) and not program.result.kind.ndim
+        if self.verb not in ("jvp", "vjp"):
+            if not scalar:
+                what = "a tuple" if isinstance(program.result, tuple) else f"a {program.result.kind}"
+                raise DerivativeError(f"{self.verb} of {self.source.name}: it returns {what}, not a number; use jacobian, vjp or jvp")
+        for v in results:
+            if not is_float(v.kind) and v.const is None and self.verb != "jvp":
+                raise DerivativeError(f"{self.verb} of {self.source.name}: it returns a {v.kind}, which has no derivative")
+        if self.verb == "jvp":
+            forward = Forward(program, wrt, set(extra))
+            start = [node for n, b in zip(extra, wrt_bindings, strict=True) for node in self.take(n, b, forward)]
+            body = [*head, *start, *forward.write_program()]
+
+            def tangent(v: Value) -> Any:
+                dot = forward.dot(v)
+                if dot is not None:
+                    return dot
+                value = forward.read(v)
+                if v.kind.ndim:
+                    return emit.template("np.zeros_like(x)" if v.kind.dtype[0] == "f" else "np.zeros(x.shape)", {"x": value})
+                return ast.Constant(0.0)
+
+            values = _tuple(program.result, forward.read)
+            last = ast.Return(ast.Tuple([values, _tuple(program.result, tangent)], ast.Load()))
+        else:
+            reverse = Reverse(program, wrt, set(extra))
+            outputs: dict[Value, str] = {}
+            if self.verb == "grad_into":
+                for text, b in zip(extra, wrt_bindings, strict=True):
+                    if not isinstance(b, Value) or not b.kind.ndim:
+                        raise DerivativeError(f"grad_into of {self.source.name}: only the gradient of an array can be written into a buffer; use grad")
+                    outputs[b] = text
+            if self.verb == "vjp":
+                seeds = self.seeds(emit.name(extra[0]), program.result)
+            else:
+                seeds = [(program.result, ast.Constant(1.0))]
+            forward_part, backward, gradients = reverse.write_program(seeds, outputs)
+            value = [] if self.verb in ("grad", "grad_into") else [_tuple(program.result, reverse.primal.read)]
+            if value and isinstance(program.result, Value) and not isinstance(value[0], ast.Name):
+                keep = reverse.names.new("value")
+                forward_part.append(emit.assign(keep, value[0]))
+                value = [emit.name(keep)]
+            if self.verb == "grad_into":
+                for v, text in outputs.items():
+                    node = gradients[v]
+                    if not (v.web() in reverse.outputs):
+                        colons = ", ".join(":" * 1 for _ in range(v.kind.ndim))
+                        target = emit.template(f"x[{colons}]", {"x": emit.name(text)})
+                        backward.append(emit.assign(ast.Subscript(target.value, target.slice, ast.Store()), node))
+                last = ast.Return(None)
+            else:
+                expressions = [_tuple(b, lambda v: self.cast(gradients[v], v)) for b in wrt_bindings]
+                whole = expressions[0] if self.single else ast.Tuple(expressions, ast.Load())
+                last = ast.Return(ast.Tuple([value[0], whole], ast.Load()) if value else whole)
+        if self.verb == "jvp":
+            body = comments(emit.clean([*body, last], set()))
+        else:
+            body = self.join(reverse, head, forward_part, backward, last, set(extra) if self.verb == "grad_into" else set())
+        keys = list(program.keys)
+        spelled = ", ".join(f"{n}: {_words(k)}" for n, k in zip(self.names, kinds, strict=True))
+        note = f"The {self.verb} of {self.source.name}({spelled}), written by Derivable."
+        text, objects = emit.module_text(self.title, parameters, body, program.environment, note)
+        return text, keys, objects
+
+    def join(self, reverse: Reverse, head: list[Any], forward: list[Any], backward: list[Any], last: Any, out: set[str]) -> list[Any]:
+        """Put the two sweeps together, without what neither the result nor the other sweep needs."""
+        backward = emit.clean([*backward, last], set(out))
+        again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape")}
+        results = {n.id for n in ast.walk(last) if isinstance(n, ast.Name)}
+        wanted = ({n.id for s in backward for n in ast.walk(s) if isinstance(n, ast.Name)} - again) | results
+        forward = emit.clean([*head, *forward], set(wanted))
+        arrays = {text for web, text in reverse.names.webs.items() if reverse.analysis.kinds.get(web, Kind("i", 1)).ndim}
+        arrays |= {text for web, text in reverse.bar_names.items() if reverse.analysis.kinds[web].ndim}
+        arrays |= {v.text for v in reverse.needed if v.kind.ndim}
+        forward = tidy(forward, wanted, arrays)
+        backward = tidy(backward, set(), arrays)
+        return comments([*forward, *([emit.Comment("backwards")] if forward else []), *backward])
+
+    def take(self, text: str, binding: Any, forward: Forward) -> list[Any]:
+        """Take the tangents of an argument apart."""
+        if isinstance(binding, Value):
+            dot = forward.dots[binding.web()]
+            return [emit.assign(dot, emit.name(text))]
+        nodes: list[Any] = []
+        for k, part in enumerate(binding):
+            inner = f"{text}_{k}"
+            nodes.append(emit.assign(inner, emit.template(f"x[{k}]", {"x": emit.name(text)})))
+            nodes += self.take(inner, part, forward) if not isinstance(part, Value) or forward.dots[part.web()] != inner else []
+        return nodes
+
+    def seeds(self, node: Any, binding: Any) -> list[tuple[Value, Any]]:
+        if isinstance(binding, tuple):
+            return [s for k, b in enumerate(binding) for s in self.seeds(emit.template(f"x[{k}]", {"x": node}), b)]
+        return [(binding, node)]
+
+    def cast(self, node: Any, v: Value) -> Any:
+        """Give a gradient the precision of its argument."""
+        if v.kind.dtype != "f4" or (isinstance(node, ast.Call) and "zeros_like" in ast.dump(node.func)):
+            return node
+        return emit.template("x.astype(np.float32)" if v.kind.ndim else "np.float32(x)", {"x": node})
+
+    def function_for(self, kinds: tuple[Any, ...], plain: bool) -> Any:
+        text, keys, objects = self.program(kinds)
+        return emit.load(self.title, text, objects, keys, plain)
+
+    def as_source(self, kinds: tuple[Any, ...]) -> Source:
+        """Return the program as the source of a function that another one calls."""
+        text, _, objects = self.program(kinds)
+        function = emit.load(self.title, text, objects, [], True)
+        return source_of(function)
+
+    def guess(self) -> tuple[Any, ...]:
+        """Guess the kinds of the arguments from how the function uses them, to show a program before any call."""
+        ndims: dict[str, int] = {}
+        for node in ast.walk(self.source.node):
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+                size = len(node.slice.elts) if isinstance(node.slice, ast.Tuple) else 1
+                ndims[node.value.id] = max(size, ndims.get(node.value.id, 0))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                ndims.setdefault(node.value.id, 1)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len" and isinstance(node.args[0], ast.Name):
+                ndims.setdefault(node.args[0].id, 1)
+        kinds = []
+        for n in self.names:
+            default = self.source.defaults.get(n)
+            kinds.append(kind_of_value(default, n) if isinstance(default, (int, float)) else Kind("f8", ndims.get(n, 0)))
+        return tuple(kinds)
+
+    def show(self) -> str:
+        if self.last is None:
+            try:
+                return self.program(self.guess())[0]
+            except (DerivativeError, ValueError, TypeError):
+                raise DerivativeError(f"the program of {self.title} depends on the kinds of its arguments: call it once, then ask for its source") from None
+        return self.programs[self.last][0]
+
+
+def _words(kind: Any) -> str:
+    if isinstance(kind, tuple):
+        return f"({', '.join(map(_words, kind))})"
+    return str(kind)
+
+
+def stub(maker: Maker) -> Any:
+    """Return a Python function with the signature of the derivative; it is never run."""
+    python = python_function(maker.function)
+    title = f"{maker.verb}({maker.source.name})"
+    extra = maker.extra()
+    if not extra:
+        made = python_types.FunctionType(python.__code__, python.__globals__, title, python.__defaults__, python.__closure__)
+        made.__doc__ = python.__doc__
+        return made
+    scope: dict[str, Any] = {}
+    exec(f"def stub({', '.join([*maker.names, *extra])}):\n    raise NotImplementedError", scope)
+    scope["stub"].__name__ = scope["stub"].__qualname__ = title
+    return scope["stub"]
+
+
+class Derivative(CPUDispatcher):
+    """A derivative that can be called from Python and from within `@njit`.
+
+    Attributes:
+        source: the generated program, for the kinds of the last new call.
+        into: the form that writes into a buffer, for `grad`.
+    """
+
+    def __init__(self, maker: Maker) -> None:
+        self.maker = maker
+        super().__init__(stub(maker), targetoptions={"nopython": True, "error_model": "numpy", "nogil": True})
+
+    @property
+    def source(self) -> str:
+        """Return the generated program, for the kinds of arguments seen last."""
+        return self.maker.show()
+
+    @property
+    def into(self) -> Any:
+        """Return the same gradient, written into a buffer: `into(*args, out)`."""
+        if self.maker.verb != "grad":
+            raise AttributeError(f"{self.maker.verb} has no form that writes into a buffer; grad has")
+        return derivative(self.maker.function, "grad_into", self.maker.argnums[0] if self.maker.single else self.maker.argnums)
+
+    def compile(self, sig: Any) -> Any:
+        """Compile the program for a signature: write it, and let Numba compile or load it."""
+        args, _ = sigutils.normalize_signature(sig)
+        args = tuple(args)
+        if args in self.overloads:
+            return self.overloads[args].entry_point
+        names = [*self.maker.names, *self.maker.extra()]
+        kinds = tuple(kind_of_type(t, f"the argument {n}") for t, n in zip(args, names, strict=True))
+        inner = self.maker.function_for(kinds, plain=False)
+        plain_args = tuple(numba.typeof(a.value) if isinstance(a, numba.types.Omitted) else numba.types.unliteral(a) for a in args)
+        if plain_args != args:
+            if plain_args not in self.overloads:
+                inner.compile(plain_args)
+                self.add_overload(inner.overloads[plain_args])
+            return self.compile_omitted(args, plain_args, inner)
+        inner.compile(args)
+        self.add_overload(inner.overloads[args])
+        return self.overloads[args].entry_point
+
+    def compile_omitted(self, args: Any, plain: Any, inner: Any) -> Any:
+        """Compile a call that leaves out defaults."""
+        names = list(self.maker.names)
+        given = [n for n, t in zip(names, args, strict=True) if not isinstance(t, numba.types.Omitted)]
+        defaults = ", ".join(f"{n}={t.value!r}" if isinstance(t, numba.types.Omitted) else n for n, t in zip(names, args, strict=True))
+        scope = {"inner": inner, "inf": np.inf, "nan": np.nan}
+        exec(f"def call({defaults}):\n    return inner({', '.join(names)})", scope)
+        outer = numba.njit(nogil=True, error_model="numpy")(scope["call"])
+        outer.compile(args)
+        assert given is not None
+        self.add_overload(outer.overloads[args])
+        return self.overloads[args].entry_point
+
+    def _compile_for_args(self, *args: Any, **named: Any) -> Any:
+        from numba.core.dispatcher import OmittedArg
+
+        for value, n in zip(args, [*self.maker.names, *self.maker.extra()], strict=False):
+            if isinstance(value, OmittedArg):
+                continue
+            kind_of_value(value, f"the argument {n}")
+        return super()._compile_for_args(*args, **named)
+
+    def _reduce_states(self) -> dict[str, Any]:
+        return {"function": self.maker.function, "verb": self.maker.verb, "argnums": self.maker.argnums, "single": self.maker.single}
+
+    @classmethod
+    def _rebuild(cls, function: Any, verb: str, argnums: Any, single: bool) -> Any:
+        return derivative(function, verb, argnums[0] if single else argnums)
+
+    def _derivable_read(self, reader: Reader, args: list[Any], named: dict[str, Any]) -> Any:
+        return read_in_place(self.maker, reader, args, named)
+
+    def __repr__(self) -> str:
+        return f"{self.maker.verb}({self.maker.source.name})"
+
+
+class PlainDerivative:
+    """A derivative in plain Python, under NUMBA_DISABLE_JIT=1."""
+
+    def __init__(self, maker: Maker) -> None:
+        self.maker = maker
+        functools.update_wrapper(self, stub(maker))
+        self.signature = inspect.signature(stub(maker))
+
+    source = Derivative.source
+    into = Derivative.into
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        bound = self.signature.bind(*args, **named)
+        bound.apply_defaults()
+        kinds = tuple(kind_of_value(v, f"the argument {n}") for n, v in bound.arguments.items())
+        return self.maker.function_for(kinds, plain=True)(*bound.args)
+
+    _derivable_read = Derivative._derivable_read
+    __repr__ = Derivative.__repr__
+
+
+def read_in_place(maker: Maker, reader: Reader, args: list[Any], named: dict[str, Any]) -> Any:
+    """Read the program of a derivative where another function calls it."""
+    given = dict(zip([*maker.names, *maker.extra()], args, strict=False)) | named
+    for n, default in maker.source.defaults.items():
+        if n not in given:
+            given[n] = reader.outside(default, n)
+
+    def kind(binding: Any) -> Any:
+        if isinstance(binding, tuple):
+            return tuple(map(kind, binding))
+        return None if isinstance(binding, Static) else binding.kind
+
+    kinds = tuple(kind(given[n]) if n in given else None for n in maker.names)
+    return reader.inline_source(maker.as_source(kinds), args, {k: v for k, v in given.items() if k not in dict(zip([*maker.names, *maker.extra()], args, strict=False))})
+
+
+_made: dict[Any, Any] = {}
+
+
+def derivative(function: Any, verb: str, argnum: Any) -> Any:
+    """Return the derivative of a function, the same object for the same request."""
+    single = not isinstance(argnum, tuple)
+    argnums = (argnum,) if single else argnum
+    if not argnums or any(isinstance(k, bool) or not isinstance(k, (int, np.integer)) for k in argnums):
+        raise TypeError(f"argnum must be an int or a tuple of ints, got {argnum!r}")
+    argnums = tuple(int(k) for k in argnums)
+    key = (id(function), verb, argnums, single)
+    found = _made.get(key)
+    if found is not None and found.maker.function is function:
+        return found
+    if not callable(function):
+        raise TypeError(f"the function to differentiate must be callable, got {type(function).__name__}")
+    if isinstance(function, (Derivative, PlainDerivative)):
+        maker: Maker = DerivedMaker(function, verb, argnums, single)
+    else:
+        maker = Maker(function, verb, argnums, single)
+    made = PlainDerivative(maker) if numba.config.DISABLE_JIT else Derivative(maker)
+    _made[key] = made
+    return made
+
+
+class DerivedMaker(Maker):
+    """Writes derivatives of derivatives: the function's own program depends on the kinds."""
+
+    def __init__(self, function: Any, verb: str, argnums: tuple[int, ...], single: bool) -> None:
+        self.inner = function.maker
+        names = [*self.inner.names, *self.inner.extra()]
+        outer = self
+
+        class _Source:
+            name = self.inner.title
+            defaults = self.inner.source.defaults if not self.inner.extra() else {}
+            node = ast.parse(f"def {self.inner.title}({', '.join(names)}): pass").body[0]
+
+        self.function, self.verb, self.single = function, verb, single
+        self.source, self.names = _Source(), names  # type: ignore[assignment]
+        self.programs, self.last = {}, None
+        for k in argnums:
+            if not -len(names) <= k < len(names):
+                raise ValueError(f"argnum is {k}, but {outer.source.name} has {len(names)} argument(s)")
+        self.argnums = tuple(k % len(names) for k in argnums)
+
+    def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
+        text, _, objects = self.inner.program(kinds)
+        function = emit.load(self.inner.title, text, objects, [], True)
+        made = Maker(function, self.verb, self.argnums, self.single)
+        made.names = self.names
+        return made.write(kinds)
+
+    def guess(self) -> tuple[Any, ...]:
+        return self.inner.guess()

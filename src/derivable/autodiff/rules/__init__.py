@@ -1,0 +1,1 @@
+"""What the derivative of each function is."""

@@ -1,0 +1,435 @@
+"""Rules of the functions of whole arrays.
+
+A rule says, for given kinds, how the function is called and how its derivative is: `reverse` holds the cotangent of
+each argument, in terms of the cotangent `g` of the output, the arguments `x`, `y`, `w` (or `x0, x1, ...`) and the output
+`z`; `forward` holds the tangent in terms of `dx`, `dy`, `dw`, and may be left out where the function is linear: then the
+tangent is the function itself, of the tangents. A cotangent marked by `Spread` may be smaller than the argument
+and counts for each element.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from derivable.autodiff.kinds import Kind
+
+__all__ = ["CUSTOM", "FUNCTIONS", "METHODS", "Forms", "Refused", "Spread"]
+
+
+class Refused(Exception):
+    """This call of the function has no rule."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+class Spread(str):
+    """A cotangent that counts for each element of the argument (by broadcasting)."""
+
+
+@dataclass
+class Forms:
+    """How a call and its derivatives are written.
+
+    Attributes:
+        kind: of the result.
+        primal: the call.
+        reverse: the cotangent of each argument; None: there is none; REFUSE: it is not known.
+        forward: the tangent; None: the function is linear.
+        view: whether the result may share memory with the first argument.
+        mirror: whether the same call on the cotangent of the first argument is the view for the cotangent.
+        joint: one expression for all cotangents at once, a tuple.
+        objects: what the expressions need by name.
+    """
+
+    kind: Any
+    primal: str
+    reverse: list[str | None] = field(default_factory=list)
+    forward: str | None = None
+    view: bool = False
+    mirror: bool = False
+    joint: str | None = None
+    objects: dict[str, Any] = field(default_factory=dict)
+
+
+REFUSE = "not known"
+FUNCTIONS: dict[Any, ArrayRule] = {}
+METHODS: dict[str, ArrayRule] = {}
+CUSTOM: dict[Any, Any] = {}
+
+
+class ArrayRule:
+    """A rule, and how the arguments of a call are taken."""
+
+    def __init__(self, name: str, signature: str, make: Callable[..., Forms]) -> None:
+        self.name, self.make = name, make
+        values, _, static = signature.partition("|")
+        scope: dict[str, Any] = {}
+        text = ", ".join(p for p in (values.strip(), static.strip()) if p)
+        exec(f"def f({text}): pass", scope)
+        self.signature = inspect.signature(scope["f"])
+        self.values = [v.split("=")[0].strip() for v in values.split(",")]
+
+    def read(self, reader: Any, args: list[Any], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any], Any]:
+        try:
+            bound = self.signature.bind(*args, **named)
+        except TypeError as error:
+            raise Refused(f"np.{self.name}: {error}", "use only the arguments that Numba supports") from None
+        bound.apply_defaults()
+        values: list[Any] = []
+        info: dict[str, Any] = {}
+        for name, binding in bound.arguments.items():
+            if name not in self.values:
+                info[name] = _known(binding, self.name, name)
+            elif isinstance(binding, tuple):
+                if name == self.values[-1] and name in ("shape", "arrays"):
+                    info["count"] = len(binding)
+                    values += [reader.as_value(b, reader.node) for b in binding]
+                else:
+                    raise Refused(f"np.{self.name} of a tuple", "make it an array first")
+            else:
+                values.append(reader.as_value(binding, reader.node))
+                if name in ("shape", "arrays"):
+                    info["count"] = 1
+        return values, {}, self.make(*[v.kind for v in values], **{k: v for k, v in info.items() if k != "count"})
+
+
+def _known(binding: Any, function: str, name: str) -> Any:
+    if isinstance(binding, tuple):
+        return tuple(_known(part, function, name) for part in binding)
+    if binding is None or isinstance(binding, (str, int, float)):
+        return binding
+    if hasattr(binding, "const"):
+        if binding.const is None:
+            raise Refused(f"the argument {name} of np.{function} is not a constant", "write the number")
+        return binding.const
+    return binding.value
+
+
+def define(name: str, signature: str, *functions: Any, method: str | None = None) -> Callable[..., Any]:
+    """Register the rule of these functions, and of a method."""
+
+    def decorator(make: Callable[..., Forms]) -> Callable[..., Forms]:
+        entry = ArrayRule(name, signature, make)
+        for function in functions:
+            FUNCTIONS[function] = entry
+        if method:
+            METHODS[method] = entry
+        return make
+
+    return decorator
+
+
+def _float(kind: Kind) -> str:
+    return kind.dtype if kind.dtype[0] == "f" else "f8"
+
+
+def _both(x: Kind, y: Kind) -> str:
+    return "f4" if x.dtype == y.dtype == "f4" else "f8"
+
+
+def _axis(axis: Any, ndim: int, function: str) -> int | None:
+    if axis is None:
+        return None
+    if not isinstance(axis, int) or not -ndim <= axis < ndim:
+        raise Refused(f"np.{function} along axis {axis!r} of {ndim}", "give one axis, a constant")
+    return axis % ndim
+
+
+def _expanded(name: str, axis: int | None, ndim: int) -> str:
+    """Write an array that lost an axis so that it broadcasts against one that has it."""
+    if axis is None or ndim == 1:
+        return name
+    return f"{name}[{', '.join('None' if k == axis else ':' for k in range(ndim))}]"
+
+
+def _need(x: Kind, ndim: int, function: str) -> None:
+    if x.ndim != ndim:
+        raise Refused(f"np.{function} of a {x}", f"it is supported for arrays of {ndim} dimension(s)")
+
+
+# ------------------------------------------------------------------------------------------------- reductions
+
+
+@define("sum", "x | axis=None", np.sum, method="sum")
+def _sum(x: Kind, axis: Any) -> Forms:
+    axis = _axis(axis, x.ndim, "sum")
+    dtype = x.dtype if x.dtype != "b" else "i"
+    if axis is None or x.ndim == 1:
+        return Forms(Kind(dtype), "np.sum(x)", [Spread("g")])
+    return Forms(Kind(dtype, x.ndim - 1), f"np.sum(x, axis={axis})", [Spread(_expanded("g", axis, x.ndim))])
+
+
+@define("mean", "x", np.mean, method="mean")
+def _mean(x: Kind) -> Forms:
+    return Forms(Kind(_float(x)), "np.mean(x)", [Spread("g / x.size")])
+
+
+@define("prod", "x", np.prod, method="prod")
+def _prod(x: Kind) -> Forms:
+    return Forms(Kind(x.dtype), "np.prod(x)", ["prod_reverse(g, x)"], "np.sum(prod_reverse(1.0, x) * dx)")
+
+
+@define("var", "x", np.var, method="var")
+def _var(x: Kind) -> Forms:
+    partial = "(2.0 / x.size) * (x - np.mean(x))"
+    return Forms(Kind(_float(x)), "np.var(x)", [f"g * {partial}"], f"np.sum({partial} * dx)")
+
+
+@define("std", "x", np.std, method="std")
+def _std(x: Kind) -> Forms:
+    partial = "(1.0 / (x.size * (z + (z == 0)))) * (x - np.mean(x))"
+    return Forms(Kind(_float(x)), "np.std(x)", [f"g * {partial}"], f"np.sum({partial} * dx)")
+
+
+def _extreme(name: str) -> Callable[[Kind], Forms]:
+    def make(x: Kind) -> Forms:
+        share = "((x == z) / np.sum(x == z))"
+        return Forms(Kind(x.dtype), f"np.{name}(x)", [f"g * {share}"], f"np.sum({share} * dx)")
+
+    return make
+
+
+define("max", "x", np.max, np.amax, method="max")(_extreme("max"))
+define("min", "x", np.min, np.amin, method="min")(_extreme("min"))
+
+
+@define("norm", "x", np.linalg.norm)
+def _norm(x: Kind) -> Forms:
+    partial = "x / (z + (z == 0))"
+    return Forms(Kind(_float(x)), "np.linalg.norm(x)", [f"g * ({partial})"], f"np.sum({partial} * dx)")
+
+
+@define("trace", "x", np.trace)
+def _trace(x: Kind) -> Forms:
+    _need(x, 2, "trace")
+    return Forms(Kind(x.dtype), "np.trace(x)", ["g * np.eye(x.shape[0], x.shape[1])"])
+
+
+def _discrete(name: str, kind: Callable[[Kind], Kind], *functions: Any, method: str | None = None, extra: str = "") -> None:
+    def make(x: Kind) -> Forms:
+        return Forms(kind(x), f"np.{name}(x{extra})", [None], "zero")
+
+    define(name, "x", *functions, method=method)(make)
+
+
+_discrete("argmax", lambda x: Kind("i"), np.argmax, method="argmax")
+_discrete("argmin", lambda x: Kind("i"), np.argmin, method="argmin")
+_discrete("argsort", lambda x: Kind("i", x.ndim), np.argsort, method="argsort", extra=", kind='mergesort'")
+_discrete("any", lambda x: Kind("b"), np.any, method="any")
+_discrete("all", lambda x: Kind("b"), np.all, method="all")
+_discrete("count_nonzero", lambda x: Kind("i"), np.count_nonzero)
+
+
+@define("arange", "x, y=None, w=None", np.arange)
+def _arange(x: Kind, *more: Kind) -> Forms:
+    names = ["x", "y", "w"][: 1 + len(more)]
+    kinds = [x, *more]
+    sort = "f8" if any(k.dtype[0] == "f" for k in kinds) else "i"
+    return Forms(Kind(sort, 1), f"np.arange({', '.join(names)})", [REFUSE] * len(names))
+
+
+@define("linspace", "x, y, w", np.linspace)
+def _linspace(x: Kind, y: Kind, w: Kind) -> Forms:
+    return Forms(Kind("f8", 1), "np.linspace(x, y, w)", [REFUSE, REFUSE, None])
+
+
+@define("eye", "x", np.eye, np.identity)
+def _eye(x: Kind) -> Forms:
+    return Forms(Kind("f8", 2), "np.eye(x)", [None])
+
+
+# --------------------------------------------------------------------------------------------------- products
+
+
+@define("matmul", "x, y", np.matmul, np.dot)
+def _matmul(x: Kind, y: Kind) -> Forms:
+    if not x.ndim or not y.ndim or x.ndim > 2 or y.ndim > 2:
+        raise Refused(f"a product of a {x} and a {y}", "use * for numbers, and arrays of one or two dimensions")
+    dtype = _both(x, y)
+    g = "g.astype(np.float32)" if dtype == "f4" and x.ndim + y.ndim > 2 else "g"
+    reverse: dict[tuple[int, int], list[str | None]] = {
+        (2, 2): [f"{g} @ y.T", f"x.T @ {g}"],
+        (2, 1): [f"np.outer({g}, y)", f"x.T @ {g}"],
+        (1, 2): [f"y @ {g}", f"np.outer(x, {g})"],
+        (1, 1): ["g * y", "g * x"],
+    }
+    return Forms(Kind(dtype, x.ndim + y.ndim - 2), "x @ y", reverse[x.ndim, y.ndim], "dx @ y + x @ dy")
+
+
+METHODS["dot"] = FUNCTIONS[np.dot]
+
+
+@define("outer", "x, y", np.outer)
+def _outer(x: Kind, y: Kind) -> Forms:
+    _need(x, 1, "outer")
+    _need(y, 1, "outer")
+    g = "g.astype(np.float32)" if _both(x, y) == "f4" else "g"
+    return Forms(Kind(_both(x, y), 2), "np.outer(x, y)", [f"{g} @ y", f"x @ {g}"], "np.outer(dx, y) + np.outer(x, dy)")
+
+
+# ------------------------------------------------------------------------------------------------- rearranging
+
+
+@define("transpose", "x", np.transpose, method="transpose")
+def _transpose(x: Kind) -> Forms:
+    return Forms(Kind(x.dtype, x.ndim), "x.T", ["g.T"], view=True, mirror=True)
+
+
+@define("reshape", "x, shape", np.reshape, method="reshape")
+def _reshape(x: Kind, *shape: Kind) -> Forms:
+    names = ["y", "w", "v", "u"][: len(shape)]
+    target = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+    back = "np.ascontiguousarray(g).reshape(x.shape)"
+    tangent = f"np.ascontiguousarray(dx).reshape({target})"
+    return Forms(Kind(x.dtype, len(shape)), f"x.reshape({target})", [back] + [None] * len(shape), tangent, view=True, mirror=True)
+
+
+def _ravel(name: str) -> Callable[[Kind], Forms]:
+    def make(x: Kind) -> Forms:
+        view = name == "ravel"
+        return Forms(Kind(x.dtype, 1), f"x.{name}()", ["np.ascontiguousarray(g).reshape(x.shape)"], view=view)
+
+    return make
+
+
+define("ravel", "x", np.ravel, method="ravel")(_ravel("ravel"))
+define("flatten", "x", method="flatten")(_ravel("flatten"))
+
+
+@define("copy", "x", np.copy, np.ascontiguousarray, np.asarray, method="copy")
+def _copy(x: Kind) -> Forms:
+    return Forms(Kind(x.dtype, x.ndim), "x.copy()", ["g"])
+
+
+@define("astype", "x | dtype", method="astype")
+def _astype(x: Kind, dtype: Any) -> Forms:
+    if isinstance(dtype, tuple):
+        raise Refused("astype with the dtype of another array", "write np.float64 or np.float32")
+    kind = np.dtype(dtype)
+    if kind.kind == "f" and kind.itemsize in (4, 8):
+        return Forms(Kind(f"f{kind.itemsize}", x.ndim), f"x.astype(np.{kind.name})", ["g"])
+    if kind.kind in "bi":
+        return Forms(Kind(kind.kind, x.ndim), f"x.astype(np.{'bool_' if kind.kind == 'b' else kind.name})", [None], "zero")
+    raise Refused(f"astype({kind})", "use float64 or float32")
+
+
+@define("concatenate", "arrays | axis=0", np.concatenate)
+def _concatenate(*arrays: Kind, axis: int = 0) -> Forms:
+    ndim = arrays[0].ndim
+    axis = _axis(axis, ndim, "concatenate") or 0
+    names = [f"x{k}" for k in range(len(arrays))]
+    reverse: list[str | None] = []
+    for k, name in enumerate(names):
+        start = " + ".join(f"{n}.shape[{axis}]" for n in names[:k])
+        stop = " + ".join(f"{n}.shape[{axis}]" for n in names[: k + 1])
+        reverse.append(f"g[{':, ' * axis}{start} : {stop}]")
+    dtype = "f4" if all(a.dtype == "f4" for a in arrays) else "f8" if any(a.dtype[0] == "f" for a in arrays) else "i"
+    tail = f", axis={axis}" if axis else ""
+    tangents = ", ".join("d" + n for n in names)
+    return Forms(Kind(dtype, ndim), f"np.concatenate(({', '.join(names)},){tail})", reverse, f"np.concatenate(({tangents},){tail})")
+
+
+define("hstack", "arrays", np.hstack)(lambda *arrays: _concatenate(*arrays, axis=min(1, arrays[0].ndim - 1)))
+
+
+@define("stack", "arrays | axis=0", np.stack)
+def _stack(*arrays: Kind, axis: int = 0) -> Forms:
+    ndim = arrays[0].ndim + 1
+    axis = _axis(axis, ndim, "stack") or 0
+    names = [f"x{k}" for k in range(len(arrays))]
+    tail = f", axis={axis}" if axis else ""
+    dtype = "f4" if all(a.dtype == "f4" for a in arrays) else "f8" if any(a.dtype[0] == "f" for a in arrays) else "i"
+    tangents = ", ".join("d" + n for n in names)
+    return Forms(
+        Kind(dtype, ndim),
+        f"np.stack(({', '.join(names)},){tail})",
+        [f"g[{':, ' * axis}{k}]" for k in range(len(names))],
+        f"np.stack(({tangents},){tail})",
+    )
+
+
+@define("expand_dims", "x | axis", np.expand_dims)
+def _expand_dims(x: Kind, axis: Any) -> Forms:
+    axis = _axis(axis, x.ndim + 1, "expand_dims") or 0
+    index = ", ".join("0" if k == axis else ":" for k in range(x.ndim + 1))
+    return Forms(Kind(x.dtype, x.ndim + 1), f"np.expand_dims(x, {axis})", [f"g[{index}]"], view=True)
+
+
+@define("cumsum", "x", np.cumsum, method="cumsum")
+def _cumsum(x: Kind) -> Forms:
+    _need(x, 1, "cumsum")
+    return Forms(Kind(x.dtype, 1), "np.cumsum(x)", ["np.cumsum(g[::-1])[::-1]"])
+
+
+@define("cumprod", "x", np.cumprod, method="cumprod")
+def _cumprod(x: Kind) -> Forms:
+    _need(x, 1, "cumprod")
+    return Forms(Kind(x.dtype, 1), "np.cumprod(x)", ["cumprod_reverse(g, x)"], "cumprod_tangent(x, dx)")
+
+
+@define("sort", "x", np.sort)
+def _sort(x: Kind) -> Forms:
+    _need(x, 1, "sort")
+    order = "np.argsort(x, kind='mergesort')"
+    return Forms(Kind(x.dtype, 1), "np.sort(x)", [f"scatter(g, {order}, x)"], f"dx[{order}]")
+
+
+@define("reserve", "x, y")
+def _reserve(x: Kind, y: Kind) -> Forms:
+    return Forms(Kind(x.dtype, 1), "reserve(x, y)", ["g[: x.shape[0]]", None], "reserve(dx, y)")
+
+
+# --------------------------------------------------------------------------------------------- linear algebra
+
+
+@define("solve", "x, y", np.linalg.solve)
+def _solve(x: Kind, y: Kind) -> Forms:
+    _need(x, 2, "solve")
+    back = "np.linalg.solve(x.T, g)"
+    left = f"-np.outer({back}, z)" if y.ndim == 1 else f"-({back} @ z.T)"
+    return Forms(Kind(_both(x, y), y.ndim), "np.linalg.solve(x, y)", [left, back], "np.linalg.solve(x, dy - dx @ z)")
+
+
+@define("inv", "x", np.linalg.inv)
+def _inv(x: Kind) -> Forms:
+    return Forms(Kind(_float(x), 2), "np.linalg.inv(x)", ["-(z.T @ g @ z.T)"], "-(z @ dx @ z)")
+
+
+@define("det", "x", np.linalg.det)
+def _det(x: Kind) -> Forms:
+    return Forms(Kind(_float(x)), "np.linalg.det(x)", ["(g * z) * np.linalg.inv(x).T"], "z * np.trace(np.linalg.inv(x) @ dx)")
+
+
+@define("cholesky", "x", np.linalg.cholesky)
+def _cholesky(x: Kind) -> Forms:
+    return Forms(Kind(_float(x), 2), "np.linalg.cholesky(x)", ["cholesky_reverse(g, z)"], "cholesky_tangent(dx, z)")
+
+
+def _register_kernels() -> None:
+    """Let second derivatives read the kernels that first derivatives call."""
+    from derivable.autodiff.rules import kernels
+
+    FUNCTIONS[kernels.reserve] = FUNCTIONS.get(kernels.reserve) or ArrayRule("reserve", "x, y", _reserve)
+
+    @define("unbroadcast", "x, y", kernels.unbroadcast)
+    def _unbroadcast(x: Kind, y: Kind) -> Forms:
+        return Forms(Kind(x.dtype, y.ndim), "unbroadcast(x, y)", [Spread("g"), None], "unbroadcast(dx, y)")
+
+    @define("strong_array", "x, y", kernels.strong_array)
+    def _strong_array(x: Kind, y: Kind) -> Forms:
+        return Forms(Kind(_both(x, y), max(x.ndim, y.ndim)), "strong_array(x, y)", ["g * y", "strong_array(g, x)"],
+                     "dx * y + strong_array(x, dy)")  # fmt: skip
+
+    @define("scatter", "x, y, w", kernels.scatter)
+    def _scatter(x: Kind, y: Kind, w: Kind) -> Forms:
+        return Forms(Kind(x.dtype, w.ndim), "scatter(x, y, w)", ["g[y]", None, None], "scatter(dx, y, w)")
+
+
+_register_kernels()

@@ -1,0 +1,161 @@
+"""Kernels that generated programs call: strong zeros, sums over broadcast axes, growing tapes, array derivatives."""
+
+from __future__ import annotations
+
+# ruff: noqa: D103
+from typing import Any
+
+import numpy as np
+
+from derivable.jit import kernel
+
+__all__ = [
+    "cholesky_reverse",
+    "cholesky_tangent",
+    "cumprod_reverse",
+    "cumprod_tangent",
+    "prod_reverse",
+    "reserve",
+    "scatter",
+    "scatter_mask",
+    "strong",
+    "strong_array",
+    "unbroadcast",
+]
+
+
+@kernel
+def strong(g: float, partial: float) -> float:
+    """Return `g * partial`, and 0 where g is 0 even if the partial is infinite."""
+    return 0.0 if g == 0.0 else g * partial
+
+
+@kernel
+def strong_array(g: Any, partial: Any) -> Any:
+    """Return `g * partial` elementwise, and 0 where g is 0 even if the partial is infinite."""
+    return np.where(g == 0.0, 0.0, g * partial)
+
+
+@kernel
+def unbroadcast(g: Any, like: Any) -> Any:
+    """Sum over the axes along which an array of the shape of `like` was repeated to the shape of `g`."""
+    values = np.ascontiguousarray(g)
+    if g.size == like.size:
+        return values.reshape(like.shape)
+    out = np.zeros(like.size, g.dtype)
+    flat = values.reshape(g.size)
+    lead = g.ndim - like.ndim
+    for k in range(g.size):
+        rest, place, scale = k, 0, 1
+        for axis in range(g.ndim - 1, -1, -1):
+            i = rest % g.shape[axis]
+            rest //= g.shape[axis]
+            if axis >= lead:
+                size = like.shape[axis - lead]
+                if size != 1:
+                    place += i * scale
+                scale *= size
+        out[place] += flat[k]
+    return out.reshape(like.shape)
+
+
+@kernel
+def reserve(tape: Any, room: int) -> Any:
+    """Return the tape, or a longer copy of it if it has no room for so many entries."""
+    if room <= tape.shape[0]:
+        return tape
+    longer = np.empty(max(room, 2 * tape.shape[0]), tape.dtype)
+    longer[: tape.shape[0]] = tape
+    return longer
+
+
+@kernel
+def scatter(g: Any, index: Any, like: Any) -> Any:
+    """Add g[k] to position index[k] of zeros like `like`: the transpose of `like[index]`."""
+    out = np.zeros_like(like)
+    for k in range(index.shape[0]):
+        out[index[k]] += g[k]
+    return out
+
+
+@kernel
+def scatter_mask(g: Any, mask: Any, like: Any) -> Any:
+    """Place g where the mask is true: the transpose of `like[mask]`."""
+    out = np.zeros_like(like)
+    flat, chosen = out.reshape(out.size), np.ascontiguousarray(mask).reshape(mask.size)
+    width = out.size // max(1, mask.size)
+    values = np.ascontiguousarray(g).reshape(g.size)
+    k = 0
+    for i in range(mask.size):
+        if chosen[i]:
+            for j in range(width):
+                flat[i * width + j] = values[k * width + j]
+            k += 1
+    return out
+
+
+@kernel
+def prod_reverse(g: float, x: Any) -> Any:
+    """Return g times the product of all other elements, for each element; right with zeros."""
+    out = np.empty_like(x)
+    source, target = x.flatten(), np.empty(x.size, x.dtype)
+    before = 1.0
+    for i in range(x.size):
+        target[i] = g * before
+        before *= source[i]
+    after = 1.0
+    for i in range(x.size - 1, -1, -1):
+        target[i] *= after
+        after *= source[i]
+    out[:] = target.reshape(x.shape)
+    return out
+
+
+@kernel
+def cumprod_reverse(g: Any, x: Any) -> Any:
+    """Return the cotangent of x for z = cumprod(x); right with zeros, in n steps."""
+    out = np.empty_like(x)
+    n = x.shape[0]
+    tail = np.empty(n, x.dtype)  # tail[i] = sum over k >= i of g[k] * x[i+1] ... x[k]
+    total = 0.0
+    for i in range(n - 1, -1, -1):
+        total = g[i] + (total * x[i + 1] if i + 1 < n else 0.0)
+        tail[i] = total
+    before = 1.0
+    for i in range(n):
+        out[i] = before * tail[i]
+        before *= x[i]
+    return out
+
+
+@kernel
+def cumprod_tangent(x: Any, dx: Any) -> Any:
+    """Return the tangent of cumprod(x)."""
+    out = np.empty_like(x)
+    value, tangent = 1.0, 0.0
+    for i in range(x.shape[0]):
+        tangent = tangent * x[i] + value * dx[i]
+        value *= x[i]
+        out[i] = tangent
+    return out
+
+
+@kernel
+def cholesky_reverse(g: Any, z: Any) -> Any:
+    """Return the cotangent of a symmetric x for z = cholesky(x) (Murray, arXiv 1602.07527)."""
+    phi = np.tril(z.T @ np.tril(g))
+    for i in range(z.shape[0]):
+        phi[i, i] *= 0.5
+    inverse = np.linalg.inv(z)
+    full = inverse.T @ phi @ inverse
+    return 0.5 * (full + full.T)
+
+
+@kernel
+def cholesky_tangent(dx: Any, z: Any) -> Any:
+    """Return the tangent of cholesky(x) for a symmetric tangent dx."""
+    inverse = np.linalg.inv(z)
+    phi = np.tril(inverse @ (0.5 * (dx + dx.T)) @ inverse.T)
+    for i in range(z.shape[0]):
+        phi[i, i] *= 0.5
+    return z @ phi

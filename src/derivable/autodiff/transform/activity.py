@@ -1,0 +1,249 @@
+"""What the derivative has to deal with: which values share a variable, which memory may be shared, what is active."""
+
+from __future__ import annotations
+
+from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
+from derivable.autodiff.rules.table import ELEMENTWISE
+from derivable.autodiff.transform.program import For, If, Let, Phi, Program, Value, While, Write, inner, phis_of, uses, walk
+from derivable.autodiff.transform.read import leaves
+
+__all__ = ["Analysis"]
+
+
+class Analysis:
+    """Everything that is known of a program before its derivative is written.
+
+    Attributes:
+        members: for each variable (by the representative of its web), the values it holds, in program order.
+        kinds: the kind of each variable.
+        varied: the variables that depend on the arguments of interest.
+        active: those of them that the result depends on.
+        writes: all writes to arrays, in program order.
+    """
+
+    def __init__(self, program: Program, wrt: list[Value]) -> None:
+        self.program = program
+        self.statements = list(walk(program.body))
+        self.mark_used()
+        self.prune(program.body)
+        self.statements = list(walk(program.body))
+        self.number()
+        self.unite()
+        self.find_roots()
+        self.check_writes()
+        self.find_active(wrt)
+
+    def mark_used(self) -> None:
+        """Mark the values that the result or an effect depends on."""
+        todo = [leaf for leaf in leaves(self.program.result) if isinstance(leaf, Value)]
+        for s in self.statements:
+            if not isinstance(s, Let):
+                todo += uses(s)
+        while todo:
+            value = todo.pop()
+            if value.used:
+                continue
+            value.used = True
+            if isinstance(value.define, Let):
+                todo += value.define.args
+            elif isinstance(value.define, Phi):
+                todo += value.define.inputs
+
+    def prune(self, block: object) -> None:
+        """Remove the statements whose results nobody uses."""
+        block.statements = [s for s in block.statements if not isinstance(s, Let) or s.target.used]  # type: ignore[attr-defined]
+        for s in block.statements:  # type: ignore[attr-defined]
+            for part in inner(s):
+                self.prune(part)
+
+    def number(self) -> None:
+        """Give every statement and every value its place in program order."""
+        count = 0
+
+        def visit(block: object) -> None:
+            nonlocal count
+            for s in block.statements:  # type: ignore[attr-defined]
+                count += 1
+                s.position = count
+                if isinstance(s, Let):
+                    s.target.position = count
+                if isinstance(s, (For, While)):
+                    for phi in s.heads:
+                        phi.target.position = count
+                        phi.target.block = s.body
+                    if isinstance(s, For):
+                        s.index.position = count
+                for part in inner(s):
+                    visit(part)
+                count += 1
+                s.end = count
+                if not isinstance(s, Let):
+                    for phi in s.phis if isinstance(s, If) else getattr(s, "exits", []):
+                        phi.target.position = count
+                        phi.target.block = s.block
+
+        visit(self.program.body)
+
+    def unite(self) -> None:
+        """Let all values that meet in a phi share one variable."""
+        values: list[Value] = [v for p in self.program.parameters for v in leaves(p) if isinstance(v, Value)]
+        for s in self.statements:
+            for phi in phis_of(s):
+                phi.inputs = [v for v in phi.inputs if v is not None]
+                if phi.target.used:
+                    values.append(phi.target)
+                    for value in phi.inputs:
+                        phi.target.unite(value)
+            if isinstance(s, Let):
+                values.append(s.target)
+            if isinstance(s, For):
+                values.append(s.index)
+        self.members: dict[Value, list[Value]] = {}
+        for value in sorted(values, key=lambda v: v.position):
+            self.members.setdefault(value.web(), []).append(value)
+        self.kinds: dict[Value, Kind] = {}
+        for web, members in self.members.items():
+            kind = members[0].kind
+            for member in members[1:]:
+                kind = join(kind, member.kind)
+            self.kinds[web] = kind
+
+    def find_roots(self) -> None:
+        """Follow views and copies: which allocations each array may refer to."""
+        fresh = 0
+        arrays = [v for members in self.members.values() for v in members if v.kind.ndim]
+        for v in arrays:
+            fresh += 1
+            v.roots = frozenset() if isinstance(v.define, Phi) or is_view(v) else frozenset([fresh])
+        changed = True
+        while changed:
+            changed = False
+            for v in arrays:
+                if isinstance(v.define, Phi):
+                    roots = frozenset().union(*(i.roots for i in v.define.inputs))
+                elif is_view(v):
+                    roots = v.define.args[0].roots
+                else:
+                    continue
+                if roots != v.roots:
+                    v.roots, changed = roots, True
+
+    def check_writes(self) -> None:
+        """Refuse writes whose effect on other names cannot be followed."""
+        self.writes = [s for s in self.statements if isinstance(s, Write)]
+        arguments = {r for p in self.program.parameters for v in leaves(p) if isinstance(v, Value) for r in v.roots}
+        for w in self.writes:
+            if w.array.roots & arguments:
+                raise DerivativeError(
+                    f"{self.program.name}:\n    {w.line}\nthis writes to an argument of the function that is differentiated; "
+                    "begin with a copy of it"
+                )
+        for s in self.statements:
+            if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
+                continue
+            if self.mirrored(s.target):
+                continue
+            origin = self.origin(s.target)
+            for w in self.writes:
+                same_loop = [loop for loop in s.block.loops() if loop in w.block.loops()]
+                born = origin.block.loops() if origin.block else []
+                if w.array.roots & s.target.roots and (
+                    w.position > s.position or any(loop not in born for loop in same_loop) or isinstance(origin.define, Phi)
+                ):
+                    raise DerivativeError(
+                        f"{self.program.name}:\n    {w.line}\nthis writes to memory that has two names, since\n    {s.line}\n"
+                        "use .copy() there, or write through one name"
+                    )
+
+    def origin(self, value: Value) -> Value:
+        """Return the allocation, argument or phi that a view leads back to."""
+        while is_view(value):
+            value = value.define.args[0]
+        return value
+
+    def mirrored(self, value: Value) -> bool:
+        """Tell whether the derivative of a view can be the same view of the derivative."""
+        while is_view(value):
+            if len(self.members[value.web()]) > 1:
+                return False
+            let = value.define
+            if let.op == "array" and not let.info["forms"].mirror:
+                return False
+            value = let.args[0]
+        return len(self.members[value.web()]) == 1
+
+    def find_active(self, wrt: list[Value]) -> None:
+        """Find what depends on the arguments of interest, and what of that the result depends on."""
+        varied = {v.web() for v in wrt}
+        useful = {v.web() for v in leaves(self.program.result)}
+        memory: set[int] = set()
+
+        def close(grow: object) -> None:
+            while grow():  # type: ignore[operator]
+                pass
+
+        def step(found: set[Value], forward: bool) -> bool:
+            before = len(found), len(memory)
+
+            def holds(v: Value) -> bool:
+                return v.web() in found or (bool(v.kind.ndim) and bool(v.roots & memory))
+
+            def add(v: Value) -> None:
+                if is_float(self.kinds[v.web()]):
+                    found.add(v.web())
+                    if v.kind.ndim:
+                        memory.update(v.roots)
+
+            for v in [m for members in self.members.values() for m in members if m.kind.ndim]:
+                if v.web() in found or v.roots & memory:
+                    add(v)
+            for s in self.statements if forward else reversed(self.statements):
+                if isinstance(s, Let):
+                    arguments = [a for a, d in zip(s.args, dependent(s), strict=True) if d and is_float(a.kind)]
+                    if forward and any(holds(a) for a in arguments):
+                        add(s.target)
+                    if not forward and holds(s.target):
+                        for a in arguments:
+                            add(a)
+                elif isinstance(s, Write):
+                    if forward and holds(s.value):
+                        add(s.array)
+                    if not forward and holds(s.array):
+                        add(s.value)
+            return (len(found), len(memory)) != before
+
+        close(lambda: step(varied, True))
+        memory = set()
+        close(lambda: step(useful, False))
+        self.varied, self.active = varied, varied & useful
+
+    def is_active(self, value: Value) -> bool:
+        """Tell whether a value has a derivative that matters."""
+        return value.const is None and value.web() in self.active or (value.const is not None and False)
+
+
+def is_view(value: Value) -> bool:
+    """Tell whether an array is another name for memory that it did not allocate."""
+    let = value.define
+    if not isinstance(let, Let) or not value.kind.ndim:
+        return False
+    if let.op == "getitem":
+        return not let.info["fancy"]
+    return let.op == "copy" or (let.op == "array" and let.info["forms"].view)
+
+
+def dependent(let: Let) -> list[bool]:
+    """Tell, for each argument of a statement, whether the derivative of the target depends on it."""
+    if let.op in ELEMENTWISE:
+        partials = ELEMENTWISE[let.op].partials
+        return [k < len(partials) and partials[k] is not None for k in range(len(let.args))]
+    if let.op == "array":
+        forms = let.info["forms"]
+        if forms.joint:
+            return [True] * len(let.args)
+        return [r is not None for r in forms.reverse]
+    if let.op == "alloc":
+        return [k == let.info["sizes"] and let.info["fill"] == "full" for k in range(len(let.args))]
+    if let.op == "alloc_like":
+        return [k == 1 for k in range(len(let.args))]
+    return [k == 0 and let.op in ("copy", "getitem") for k in range(len(let.args))]

@@ -1,0 +1,244 @@
+"""Write the forward mode: behind each statement of the function, the same statement for its tangent.
+
+Each variable `x` that matters has a tangent `x_dot`: how fast it changes as the arguments move along the given direction.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from derivable.autodiff.kinds import DerivativeError, Kind
+from derivable.autodiff.rules.array import REFUSE
+from derivable.autodiff.rules.table import ELEMENTWISE
+from derivable.autodiff.transform.activity import Analysis, dependent
+from derivable.autodiff.transform.emit import (
+    Names,
+    Primal,
+    assign,
+    index_node,
+    letters,
+    literal,
+    name,
+    number_of,
+    primal_node,
+    product,
+    template,
+)
+from derivable.autodiff.transform.program import Block, Break, For, If, Let, Program, Raise, Value, While, Write
+from derivable.autodiff.transform.read import leaves
+
+__all__ = ["Forward"]
+
+
+class Forward:
+    """The program and its tangent, for a direction in the arguments of interest."""
+
+    def __init__(self, program: Program, wrt: list[Value], taken: set[str]) -> None:
+        self.program = program
+        self.analysis = Analysis(program, wrt)
+        for p in program.parameters:
+            for v in leaves(p):
+                if isinstance(v, Value):
+                    self.analysis.members.setdefault(v.web(), [v])
+                    self.analysis.kinds.setdefault(v.web(), v.kind)
+        self.names = Names(self.analysis, taken)
+        self.active = self.analysis.active
+        self.dots = {web: self.names.new(f"{text}_dot") for web, text in self.names.webs.items() if web in self.active or web in {v.web() for v in wrt}}
+        # Everything that a tangent may read keeps a variable of its own.
+        keep = {a for s in self.analysis.statements if isinstance(s, (Let, Write)) for a in ([*s.args, s.target] if isinstance(s, Let) else s.index)}
+        self.keep = {v for v in keep if self.reads_it(v)}
+        self.primal = Primal(self.analysis, self.names, self.keep)
+
+    def reads_it(self, value: Value) -> bool:
+        for s in self.analysis.statements:
+            if isinstance(s, Let) and s.target.web() in self.active and (value in s.args or value is s.target):
+                return True
+            if isinstance(s, Write) and s.array.web() in self.active and (value in s.index or value is s.value):
+                return True
+        return False
+
+    def read(self, value: Value) -> Any:
+        return literal(value.const) if value.const is not None else name(self.names.webs[value.web()])
+
+    def dot(self, value: Value) -> Any:
+        """Return the expression of a tangent, or None where it is zero."""
+        return name(self.dots[value.web()]) if value.const is None and value.web() in self.active else None
+
+    def write_program(self) -> list[Any]:
+        """Return the statements of the function and its tangent."""
+        self.block(self.program.body)
+        self.primal.flush()
+        return self.primal.out
+
+    def block(self, block: Block) -> None:
+        p = self.primal
+        for s in block.statements:
+            if isinstance(s, Let):
+                if s.target.web() in self.active:
+                    p.flush()
+                    saved = self.tangent(s)
+                    text = self.dots[s.target.web()]
+                    if self.after(s):
+                        # The tangent reads the output, and perhaps an argument that the output overwrites.
+                        if any(a.web() is s.target.web() for a in s.args):
+                            temporary = self.names.new("t")
+                            p.comment(s.line)
+                            p.out.append(assign(temporary, primal_node(s, [p.read(a) for a in s.args], True)))
+                            saved = self.tangent(s, output=name(temporary))
+                            p.out.append(assign(text, saved))
+                            p.out.append(assign(self.names.webs[s.target.web()], name(temporary)))
+                            continue
+                        p.let(s)
+                        p.out.append(assign(text, saved))
+                    elif s.op == "const" and len(self.analysis.members[s.target.web()]) == 1:
+                        p.let(s)
+                    elif s.op in ("alloc", "alloc_like", "const", "global") or not any(d is not None for d in map(self.dot, s.args)):
+                        p.let(s)
+                        p.out.append(assign(text, saved))
+                    else:
+                        p.comment(s.line)
+                        p.out.append(assign(text, saved))  # first, while the variables still hold the arguments
+                        p.let(s)
+                else:
+                    p.let(s)
+            elif isinstance(s, Write):
+                nodes = p.write_node(s)
+                p.flush(memory=True)
+                p.comment(s.line)
+                if s.array.web() in self.active:
+                    self.write(s)
+                p.out += nodes
+            elif isinstance(s, If):
+                test = p.read(s.test)
+                p.flush()
+                p.comment(s.line)
+                parts = []
+                for part in (s.then, s.orelse):
+                    outer, p.out, line = p.out, [], p.line
+                    self.block(part)
+                    p.flush()
+                    parts.append(p.out)
+                    p.out, p.line = outer, line
+                p.out.append(ast.If(test, parts[0] or [ast.Pass()], parts[1]))
+                p.line = ""
+            elif isinstance(s, (For, While)):
+                self.loop(s)
+            elif isinstance(s, Break):
+                p.flush()
+                p.out.append(ast.Break())
+            elif isinstance(s, Raise):
+                p.flush()
+                p.out += ast.parse(s.text).body
+
+    def loop(self, s: Any) -> None:
+        p = self.primal
+        header: Any = None
+        if isinstance(s, For):
+            args = [p.read(s.start), p.read(s.stop), p.read(s.step)]
+            if number_of(args[2]) == 1:
+                args = args[1:2] if number_of(args[0]) == 0 else args[:2]
+            header = ast.Call(name("range"), args, [])
+        p.flush()
+        p.comment(s.line)
+        outer, p.out = p.out, []
+        test: Any = None
+        if isinstance(s, While):
+            self.block(s.head)
+            test = p.read(s.test)
+            p.flush()
+            if p.out:
+                p.out.append(ast.If(ast.UnaryOp(ast.Not(), test), [ast.Break()], []))
+                test = ast.Constant(True)
+        self.block(s.body)
+        p.flush()
+        body, p.out = p.out, outer
+        p.line = ""
+        if isinstance(s, For):
+            p.out.append(ast.For(ast.Name(self.names.webs[s.index.web()], ast.Store()), header, body or [ast.Pass()], []))
+        else:
+            p.out.append(ast.While(test, body or [ast.Pass()], []))
+
+    def write(self, s: Write) -> None:
+        target = ast.Subscript(self.dot(s.array), index_node(s.pattern, [self.read(i) for i in s.index]), ast.Store())
+        value = self.dot(s.value)
+        if s.aug:
+            if value is not None:
+                op = ast.Add() if s.aug == "+" else ast.Sub()
+                if s.pattern == (("e",),):
+                    target = ast.Name(self.dots[s.array.web()], ast.Store())  # type: ignore[assignment]
+                self.primal.out.append(ast.AugAssign(target, op, value))
+        else:
+            self.primal.out.append(assign(target, value if value is not None else ast.Constant(0.0)))
+
+    def after(self, s: Let) -> bool:
+        """Tell whether a tangent reads the output: its value, or only its shape."""
+        if s.op in ELEMENTWISE:
+            return bool(s.target.kind.ndim) or any("z" in (q or "") for q in ELEMENTWISE[s.op].partials)
+        return s.op == "array"
+
+    def zero(self, s: Let) -> Any:
+        """Return a tangent of zeros for the target of a statement."""
+        if not s.target.kind.ndim:
+            return ast.Constant(0.0)
+        node = template("np.zeros_like(x)", {"x": name(self.names.webs[s.target.web()])})
+        if s.target.kind.dtype[0] != "f":
+            node = template("np.zeros(x.shape)", {"x": name(self.names.webs[s.target.web()])})
+        return node
+
+    def tangent(self, s: Let, output: Any = None) -> Any:
+        """Return the expression of a target's tangent."""
+        op, z = s.op, s.target
+        dots = [self.dot(a) if d else None for a, d in zip(s.args, dependent(s), strict=True)]
+        if all(d is None for d in dots):
+            return self.zero(s)
+        values = [self.read(a) for a in s.args]
+        if op in ("copy", "getitem"):
+            return primal_node(s, [dots[0], *values[1:]], False)
+        if op in ("alloc", "alloc_like"):
+            return primal_node(s, [d if d is not None else v for d, v in zip(dots, values, strict=True)], False)
+        output = output or name(self.names.webs[z.web()])
+        given = {"z": output, **letters(s, values)}
+        if op == "array":
+            forms = s.info["forms"]
+            self.program.environment.update(forms.objects)
+            if REFUSE in forms.reverse:
+                raise DerivativeError(f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop")
+            full = [
+                d if d is not None else template("np.zeros_like(x)" if a.kind.ndim else "0.0", {"x": v}) if r is not None or forms.joint else v
+                for d, a, v, r in zip(dots, s.args, values, forms.reverse or [None] * len(values), strict=True)
+            ]
+            if forms.forward is None:
+                return template(forms.primal, letters(s, full))
+            if forms.forward == "zero":
+                return self.zero(s)
+            if forms.forward == "dx @ y + x @ dy":  # leave out the half that is zero
+                halves = [h for h, d in zip(("dx @ y", "x @ dy"), dots, strict=True) if d is not None]
+                return template(" + ".join(halves), given | letters(s, full, "d"), arrays=True)
+            return template(forms.forward, given | letters(s, full, "d"), arrays=True)
+        rule, arrays = ELEMENTWISE[op], bool(z.kind.ndim)
+        total: Any = None
+        for k, (d, a) in enumerate(zip(dots, s.args, strict=True)):
+            if d is None:
+                continue
+            if op == "where":
+                zero = ast.Constant(0.0)
+                pair = {"c": values[0], "a": d if k == 1 else zero, "b": d if k == 2 else zero}
+                term = template("np.where(c, a, b)", pair) if arrays else ast.IfExp(pair["c"], pair["a"], pair["b"])
+            else:
+                partial = template(rule.partials[k] or "0.0", given, arrays)
+                term = product(d, partial)
+                if rule.strong and number_of(partial) is None and not (op == "/" and k == 0 and s.args[1].const):
+                    whole = arrays and a.kind.ndim
+                    term = template("strong_array(g, p)" if whole else "strong(g, p)", {"g": d, "p": partial})
+                    if arrays and not whole:
+                        term = product(d, partial)
+            total = term if total is None else ast.BinOp(total, ast.Add(), term)
+        live = [a for a, d in zip(s.args, dots, strict=True) if d is not None]
+        several = len([a for a in s.args if a.kind.ndim]) > 1
+        if arrays and (not all(a.kind.ndim for a in live) or (several and len(live) < len(s.args))):
+            total = ast.BinOp(total, ast.Add(), self.zero(s))  # the tangent may be smaller than the result
+        return total
+
+
+__all__ += ["Kind"]

@@ -1,0 +1,162 @@
+"""Bring `break`, `continue` and `return` to the ends of blocks, where a program can be read backwards.
+
+What follows an `if` that may jump moves into the branch that does not jump. Where both branches may go on, a flag
+remembers the jump. A `return` within a loop sets a flag, breaks, and returns after the loop.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+__all__ = ["structure"]
+
+Jump = (ast.Return, ast.Break, ast.Continue)
+
+
+def may_jump(node: Any) -> bool:
+    """Tell whether control may leave the block around this statement from within it."""
+    if isinstance(node, Jump):
+        return True
+    if isinstance(node, ast.If):
+        return any(map(may_jump, node.body + node.orelse))
+    if isinstance(node, (ast.For, ast.While)):
+        return returns(node)
+    return False
+
+
+def returns(node: ast.AST) -> bool:
+    """Tell whether a `return` stands somewhere in it."""
+    return any(isinstance(n, ast.Return) for n in ast.walk(node))
+
+
+def always_jumps(body: list[Any]) -> bool:
+    """Tell whether control never reaches the end of these statements."""
+    for node in body:
+        if isinstance(node, (*Jump, ast.Raise)):
+            return True
+        if isinstance(node, ast.If) and always_jumps(node.body) and always_jumps(node.orelse):
+            return True
+    return False
+
+
+class _Structure:
+    def __init__(self) -> None:
+        self.flags = 0
+
+    def assign(self, name: str, value: ast.expr, place: ast.AST) -> ast.stmt:
+        node = ast.Assign([ast.Name(name, ast.Store())], value)
+        return ast.fix_missing_locations(ast.copy_location(node, place))
+
+    def flag(self, kind: str) -> str:
+        self.flags += 1
+        return f"_{kind}" if self.flags == 1 else f"_{kind}{self.flags}"
+
+    def when(self, test: ast.expr, body: list[Any], orelse: list[Any], place: ast.AST) -> ast.If:
+        return ast.fix_missing_locations(ast.copy_location(ast.If(test, body or [ast.Pass()], orelse), place))
+
+    def block(self, body: list[Any], leave: str | None) -> list[Any]:
+        """Structure a block; `leave` is the flag to set at a return within a loop, None outside of loops."""
+        done: list[Any] = []
+        for position, node in enumerate(body):
+            rest = body[position + 1 :]
+            if isinstance(node, ast.Return):
+                value = node.value or ast.Constant(None)
+                done.append(self.assign("_result", value, node))
+                if leave is not None:
+                    done.append(self.assign(leave, ast.Constant(True), node))
+                    done.append(ast.copy_location(ast.Break(), node))
+                return done
+            if isinstance(node, Jump):
+                return [*done, node]
+            if isinstance(node, (ast.For, ast.While)):
+                flag = self.flag("returned") if returns(node) else None
+                copy = _replace(node, body=self.block(node.body, flag))
+                if flag is None:
+                    done.append(copy)
+                    continue
+                done += [self.assign(flag, ast.Constant(False), node), copy]
+                again = self.when(
+                    ast.Name(flag, ast.Load()), [ast.copy_location(ast.Return(ast.Name("_result", ast.Load())), node)], [], node
+                )
+                if leave is None and not rest:
+                    return done  # the function ends here, and _result is set
+                return done + self.block([again, *rest], leave)
+            if isinstance(node, ast.If) and may_jump(node):
+                if always_jumps(node.body):
+                    return [*done, self._branch(node, node.body, node.orelse + rest, leave)]
+                if always_jumps(node.orelse):
+                    return [*done, self._branch(node, node.body + rest, node.orelse, leave)]
+                if not rest:
+                    return [*done, self._branch(node, node.body, node.orelse, leave)]
+                flag = self.flag("jump")
+                marked, codes = _mark(node, flag, self)
+                follow: list[Any] = list(rest)
+                for code, jump in codes.items():
+                    test = ast.Compare(ast.Name(flag, ast.Load()), [ast.Eq()], [ast.Constant(code)])
+                    follow = [self.when(test, [jump], follow, node)]
+                start = self.assign(flag, ast.Constant(0), node)
+                return [*done, start, *self.block([marked], leave), *self.block(follow, leave)]
+            done.append(self._plain(node, leave))
+        return done
+
+    def _branch(self, node: ast.If, body: list[Any], orelse: list[Any], leave: str | None) -> ast.If:
+        return self.when(node.test, self.block(body, leave), self.block(orelse, leave), node)
+
+    def _plain(self, node: Any, leave: str | None) -> Any:
+        if isinstance(node, ast.If):
+            return self._branch(node, node.body, node.orelse, leave)
+        return node
+
+
+def _replace(node: Any, **fields: Any) -> Any:
+    new = type(node)(**{**{f: getattr(node, f) for f in node._fields if hasattr(node, f)}, **fields})
+    return ast.copy_location(new, node)
+
+
+def _mark(node: ast.If, flag: str, maker: _Structure) -> tuple[ast.If, dict[int, Any]]:
+    """Return the `if` with its jumps replaced by setting the flag, and the jump that each number stands for."""
+    codes: dict[int, Any] = {}
+
+    def part(body: list[Any]) -> list[Any]:
+        done: list[Any] = []
+        for position, n in enumerate(body):
+            if isinstance(n, Jump):
+                code = 1 + (0 if isinstance(n, ast.Break) else 1 if isinstance(n, ast.Continue) else 2)
+                if isinstance(n, ast.Return):
+                    done.append(maker.assign("_result", n.value or ast.Constant(None), n))
+                    codes[code] = ast.copy_location(ast.Return(ast.Name("_result", ast.Load())), n)
+                else:
+                    codes[code] = n
+                return [*done, maker.assign(flag, ast.Constant(code), n)]
+            if isinstance(n, ast.If) and may_jump(n):
+                rest = body[position + 1 :]
+                if always_jumps(n.body):
+                    return [*done, maker.when(n.test, part(n.body), part(n.orelse + rest), n)]
+                if always_jumps(n.orelse):
+                    return [*done, maker.when(n.test, part(n.body + rest), part(n.orelse), n)]
+                # What follows appears twice; nested jumps on both sides are rare.
+                return [*done, maker.when(n.test, part(n.body + rest), part(n.orelse + rest), n)]
+            if isinstance(n, (ast.For, ast.While)) and returns(n):
+                inner = maker.flag("returned")
+                loop = _replace(n, body=maker.block(n.body, inner))
+                again = maker.when(
+                    ast.Name(inner, ast.Load()), [ast.copy_location(ast.Return(ast.Name("_result", ast.Load())), n)], [], n
+                )
+                start = maker.assign(inner, ast.Constant(False), n)
+                return [*done, start, loop, *part([again, *body[position + 1 :]])]
+            done.append(n)
+        return done
+
+    return maker.when(node.test, part(node.body), part(node.orelse), node), codes
+
+
+def structure(body: list[Any]) -> list[Any]:
+    """Return the body of a function with one `return`, its last statement, and all other jumps at ends of blocks."""
+    if body and isinstance(body[-1], ast.Return) and not any(returns(node) for node in body[:-1]):
+        return [*_Structure().block(body[:-1], None), body[-1]]
+    done = _Structure().block(body, None)
+    if not any(returns(node) for node in body):
+        return done
+    last = ast.Return(ast.Name("_result", ast.Load()))
+    return [*done, ast.fix_missing_locations(ast.copy_location(last, body[-1]))]

@@ -1,0 +1,859 @@
+"""Write the reverse pass: the program forwards, recording what is needed, and then its statements backwards.
+
+Each variable `x` that matters has a cotangent `x_bar`. What a backward statement needs of the forward pass is, in this
+order of preference: still in its variable; computed again from what is at hand, where that is cheap; or recorded on
+the way, in a local variable outside of loops and on a tape within. Old values of overwritten elements are recorded
+where a later backward statement reads the array.
+
+The pass is written several times: the first times are rehearsals that find out what is needed.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from derivable.autodiff.kinds import DerivativeError, Kind, is_float
+from derivable.autodiff.rules.array import REFUSE, Spread
+from derivable.autodiff.rules.table import ELEMENTWISE
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view
+from derivable.autodiff.transform.emit import (
+    Comment,
+    Names,
+    Primal,
+    assign,
+    augment,
+    element_node,
+    index_node,
+    letters,
+    literal,
+    name,
+    negative,
+    number_of,
+    primal_node,
+    product,
+    template,
+)
+from derivable.autodiff.transform.program import Block, Break, For, If, Let, Phi, Program, Raise, Value, While, Write, uses
+from derivable.autodiff.transform.read import leaves
+
+__all__ = ["Reverse"]
+
+CHEAP = {"+", "-", "*", "neg", "pos", "<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "copy", "shape", "getitem"}
+CHEAP |= {"abs", "maximum", "minimum", "float", "square", "stop", "//", "%", "const", "global", "&", "|", "^"}
+
+
+class Slot:
+    """A place in the program for a statement that may turn out to be needed: setting a cotangent to zero."""
+
+    def __init__(self, block: Block, shape: Value | None) -> None:
+        self.block, self.shape = block, shape
+        self.nodes: list[Any] = []
+
+
+class Reverse:
+    """The reverse pass of one program."""
+
+    def __init__(self, program: Program, wrt: list[Value], taken: set[str]) -> None:
+        self.program, self.wrt = program, wrt
+        self.analysis = Analysis(program, wrt)
+        for v in wrt:
+            if not v.used:
+                self.analysis.members.setdefault(v.web(), [v])
+                self.analysis.kinds.setdefault(v.web(), v.kind)
+        for p in program.parameters:
+            for v in leaves(p):
+                if isinstance(v, Value):
+                    self.analysis.members.setdefault(v.web(), [v])
+                    self.analysis.kinds.setdefault(v.web(), v.kind)
+        self.names = Names(self.analysis, taken)
+        self.active = self.analysis.active
+        self.bar_names = {web: self.names.new(f"{text}_bar") for web, text in self.names.webs.items() if web in self.active or web in {v.web() for v in wrt}}
+        self.needed: dict[Value, None] = {}
+        self.touched: set[Value] = set()  # views whose cotangent is used
+        self.inplace: set[Value] = set()  # cotangents that are changed in place
+        self.contents: set[tuple[frozenset[int], int, tuple[int, ...]]] = set()
+        self.olds: dict[Write, Value] = {}
+        self.scopes = {web: self.scope(members) for web, members in self.analysis.members.items()}
+        self.tape_names: dict[Value, str] = {}
+        self.counters: dict[Any, str] = {}
+        self.plans: dict[Value, str] = {}
+        self.parts: dict[Let, list[str]] = {}
+        self.out: list[Any] = []
+        self.slots: dict[Value, Slot] = {}  # cotangents that are not set yet
+        self.set: set[Value] = set()
+
+    # ------------------------------------------------------------------------------------------------ scopes
+
+    def scope(self, members: list[Value]) -> Block:
+        """Return the innermost block around everything that refers to a variable."""
+        web = members[0].web()
+        blocks = [m.block or self.program.body for m in members]
+        for m in members:
+            if isinstance(m.define, Phi):
+                owner = next((s for s in self.analysis.statements if m.define in getattr(s, "heads", [])), None)
+                if owner is not None:
+                    blocks.append(owner.block)
+        for s in self.analysis.statements:
+            if any(u.web() is web for u in uses(s)):
+                blocks.append(s.block)
+        if any(v.web() is web for v in leaves(self.program.result)):
+            return self.program.body
+        first, *rest = blocks
+        common = list(first.ancestors())
+        for b in rest:
+            others = set(map(id, b.ancestors()))
+            common = [c for c in common if id(c) in others]
+        return common[0] if common else self.program.body
+
+    # ------------------------------------------------------------------------------------------------- needs
+
+    def need(self, value: Value, position: int | None = None) -> Any:
+        """Return the expression, in the backward pass, of a value of the forward pass."""
+        if value.const is not None:
+            return literal(value.const)
+        self.needed[value] = None
+        if value.kind.ndim and position is not None:
+            self.contents.add((value.roots, position, tuple(id(loop) for loop in self.block.loops())))
+        plan = self.plan(value)
+        if plan == "recompute":
+            for a in value.define.args:
+                self.need(a)
+        if plan in ("name", "index"):
+            return name(self.names.webs[value.web()])
+        return name(value.text)
+
+    def plan(self, value: Value) -> str:
+        """Decide how the backward pass gets at a value: name, save, index, recompute or tape."""
+        if value not in self.plans:
+            self.plans[value] = "tape"  # while deciding
+            self.plans[value] = self.decide(value)
+        return self.plans[value]
+
+    def decide(self, value: Value) -> str:
+        if isinstance(value.define, For):
+            return "index"
+        if value.define in ("trips", "old"):
+            return "tape" if value.block.loops() else "name"
+        block = value.block or self.program.body
+        if not block.loops():
+            members = self.analysis.members[value.web()]
+            later = any(not isinstance(m.define, Phi) and m.position > value.position for m in members)
+            return "save" if later else "name"
+        if self.cheap(value) and all(self.at_hand(a) for a in value.define.args):
+            return "recompute"
+        return "tape"
+
+    def cheap(self, value: Value) -> bool:
+        """Tell whether computing a value again costs less than recording it, and gives the same."""
+        let = value.define
+        if not isinstance(let, Let):
+            return False
+        if value.kind.ndim:
+            return is_view(value) or let.op == "global"
+        if let.op == "**":
+            return let.args[1].const in (2, 3)
+        if let.op == "/":
+            return let.args[1].const is not None or value.kind.dtype == "i"
+        if let.op not in CHEAP or any(a.kind.ndim for a in let.args) and let.op not in ("getitem", "shape"):
+            return False
+        if let.op == "getitem":
+            block = value.block
+            return not any(
+                w.array.roots & let.args[0].roots and w.position > let.position and block in w.block.ancestors()
+                for w in self.analysis.writes
+            )
+        return True
+
+    def at_hand(self, value: Value) -> bool:
+        if value.const is not None or not (value.block or self.program.body).loops():
+            return True
+        if isinstance(value.define, For):
+            return True
+        if value in self.known:
+            return True
+        return self.cheap(value) and all(self.at_hand(a) for a in value.define.args)
+
+    # -------------------------------------------------------------------------------------------- cotangents
+
+    def is_active(self, value: Value) -> bool:
+        return value.const is None and value.web() in self.active
+
+    def bar(self, value: Value) -> Any:
+        return name(self.bar_names[value.web()])
+
+    def is_mirror(self, value: Value) -> bool:
+        """Tell whether a cotangent is a view of the cotangent of another array."""
+        return bool(value.kind.ndim) and is_view(value) and self.analysis.mirrored(value)
+
+    def zeros(self, web: Value, shape: Value | None) -> Any:
+        if not self.analysis.kinds[web].ndim:
+            return ast.Constant(0.0)
+        value = shape or self.analysis.members[web][-1]
+        let = value.define
+        if isinstance(let, Let) and let.op == "alloc" and all(a.const is not None or self.at_hand(a) for a in let.args):
+            info = dict(let.info) | {"fill": "zeros"}
+            sizes = [self.need(a) for a in let.args[: let.info["sizes"]]]
+            extra = [self.need(let.args[-1])] if let.info["like"] else []
+            if let.info["dtype"] in ("np.int64", "np.bool_"):
+                info["dtype"] = "np.float64"
+            return primal_node(Let(value, "alloc", [], info), sizes + extra, False)
+        like = self.need(value)
+        if value.kind.dtype[0] != "f":
+            return template("np.zeros(x.shape)", {"x": like})
+        return template("np.zeros_like(x)", {"x": like})
+
+    def materialise(self, web: Value) -> None:
+        """Set a cotangent to zero at the place where it becomes known, since it is used within a block."""
+        slot = self.slots.pop(web, None)
+        if slot is None:
+            return
+        self.set.add(web)
+        outer, self.block = self.block, slot.block
+        zeros = self.zeros(web, slot.shape)
+        self.block = outer
+        if web in self.outputs:
+            slot.nodes = [assign(self.whole(web), ast.Constant(0.0))]
+        else:
+            slot.nodes = [assign(self.bar_names[web], zeros)]
+
+    def whole(self, web: Value) -> Any:
+        parts: list[Any] = [ast.Slice()] * self.analysis.kinds[web].ndim
+        return ast.Subscript(name(self.bar_names[web]), parts[0] if len(parts) == 1 else ast.Tuple(parts, ast.Load()), ast.Store())
+
+    def ready(self, value: Value) -> bool:
+        """Tell whether a cotangent may be other than zero here, and see to it that it can be read."""
+        web = value.web()
+        if self.is_mirror(value):
+            self.touched.add(value)
+            return True
+        if web in self.set:
+            return True
+        slot = self.slots.get(web)
+        if slot is None:
+            return False
+        between = [b for b in self.block.ancestors() if slot.block in b.ancestors() and b is not slot.block]
+        if any(isinstance(b.owner, (For, While)) for b in between):
+            self.materialise(web)
+            return True
+        return False
+
+    def buffer(self, value: Value) -> Any:
+        """Return a cotangent array that exists and can be changed in place."""
+        if self.is_mirror(value):
+            self.touched.add(value)
+            base = value
+            while is_view(base):
+                base = base.define.args[0]
+            self.inplace.add(base.web())
+        else:
+            self.materialise(value.web())
+        self.inplace.add(value.web())
+        return self.bar(value)
+
+    def add(self, value: Value, node: Any) -> None:
+        """Add to a cotangent."""
+        if not self.is_active(value):
+            return
+        web = value.web()
+        array = bool(self.analysis.kinds[web].ndim)
+        spread = isinstance(node, tuple)
+        expression = node[1] if spread else node
+        if self.is_mirror(value):
+            self.out.append(augment(self.buffer(value).id, "+", expression))
+            return
+        slot = self.slots.get(web)
+        if slot is not None and slot.block is self.block:
+            del self.slots[web]
+            self.set.add(web)
+            if web in self.outputs:
+                self.out.append(assign(self.whole(web), expression))
+                return
+            if array and spread:
+                outer = self.zeros(web, slot.shape)
+                self.out.append(assign(self.bar_names[web], outer))
+                self.out.append(augment(self.bar_names[web], "+", expression))
+                return
+            if array and self.aliases(expression, web):
+                expression = template("x.copy()", {"x": expression})
+            self.out.append(assign(self.bar_names[web], expression))
+            return
+        self.materialise(web)
+        if array:
+            self.inplace.add(web)
+        self.out.append(augment(self.bar_names[web], "+", expression))
+
+    def aliases(self, node: Any, web: Value) -> bool:
+        """Tell whether the expression is the memory of another cotangent that is changed in place."""
+        while isinstance(node, (ast.Subscript, ast.Attribute)) or (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("reshape", "ascontiguousarray", "ravel")
+        ):
+            if isinstance(node, ast.Call):
+                node = node.func.value if node.func.attr != "ascontiguousarray" else node.args[0]  # type: ignore[attr-defined]
+            else:
+                node = node.value
+        return isinstance(node, ast.Name)
+
+    def kill(self, web: Value, target: Value) -> None:
+        """The variable is overwritten here: before, its cotangent is zero again."""
+        earlier = [m for m in self.analysis.members[web] if m.position < target.position or m.block is not target.block]
+        if not earlier:
+            return
+        around = set(map(id, self.block.ancestors()))
+        before = [m for m in self.analysis.members[web] if m.position < target.position and id(m.block or self.program.body) in around]
+        slot = Slot(self.block, before[-1] if before else None)
+        self.out.append(slot)
+        self.set.discard(web)
+        self.slots[web] = slot
+
+    # ------------------------------------------------------------------------------------------------ blocks
+
+    def backward(self, block: Block) -> list[Any]:
+        """Return the backward statements of a block."""
+        outer_out, outer_block, self.out, self.block = self.out, getattr(self, "block", None), [], block
+        known = set(self.slots) | self.set
+        prelude: list[Any] = []
+        self.out.append(prelude)
+        for web, scope in self.scopes.items():
+            if scope is block and web in self.active and not self.is_mirror(self.analysis.members[web][0]):
+                slot = Slot(block, None)
+                self.out.append(slot)
+                self.slots[web] = slot
+        mirrors: list[Any] = []
+        self.out.append(mirrors)
+        for s in block.statements:  # a view of a cotangent needs that to exist from the start
+            if isinstance(s, Let) and s.target in self.touched and self.is_mirror(s.target):
+                self.buffer(s.args[0])
+        if block is self.program.body:
+            self.seed()
+        for s in reversed(block.statements):
+            mark = len(self.out)
+            self.statement(s)
+            if len(self.out) > mark and not isinstance(s, (If, For, While)):
+                self.out.insert(mark, Comment(s.line))
+        for web, slot in list(self.slots.items()):
+            if slot.block is block and self.scopes[web] is not block:
+                self.materialise(web)
+        if block is not self.program.body:
+            self.slots = {w: s for w, s in self.slots.items() if w in known}
+            self.set &= known
+        prelude += self.restore(block)
+        out, self.out = self.out, mirrors
+        for s in block.statements:
+            if isinstance(s, Let) and s.target in self.touched and self.is_mirror(s.target):
+                base = s.args[0]
+                self.out.append(assign(self.bar_names[s.target.web()], primal_node(s, [self.buffer(base), *(self.need(a) for a in s.args[1:])], False)))
+        flat: list[Any] = []
+        for node in out:
+            if isinstance(node, Slot):
+                flat += node.nodes
+            elif isinstance(node, list):
+                flat += node
+            else:
+                flat.append(node)
+        self.out, self.block = outer_out, outer_block
+        return flat
+
+    def restore(self, block: Block) -> list[Any]:
+        """Return the statements that bring back the recorded and recomputed values of a block."""
+        nodes: list[Any] = []
+        values = [v for v in list(self.needed) if (v.block or self.program.body) is block]
+        for v in values:
+            if self.plan(v) == "tape":
+                nodes.append(assign(v.text, self.tape_read(v)))
+        for v in sorted(values, key=lambda v: v.position):
+            if self.plan(v) == "recompute":
+                let = v.define
+                if let.op == "getitem":
+                    self.contents.add((let.args[0].roots, let.block.statements[-1].end + 1, tuple(id(b) for b in block.loops())))
+                as_float = self.analysis.kinds[v.web()].dtype[0] == "f"
+                nodes.append(assign(v.text, primal_node(let, [self.need(a) for a in let.args], as_float)))
+        return nodes
+
+    def statement(self, s: Any) -> None:
+        if isinstance(s, Let):
+            self.let(s)
+        elif isinstance(s, Write):
+            self.write(s)
+        elif isinstance(s, If):
+            self.branch(s)
+        elif isinstance(s, (For, While)):
+            self.loop(s)
+
+    def branch(self, s: If) -> None:
+        then, orelse = self.backward(s.then), self.backward(s.orelse)
+        if then or orelse:
+            self.out.append(ast.If(self.need(s.test), then or [ast.Pass()], orelse))
+
+    def loop(self, s: Any) -> None:
+        body = self.backward(s.body)
+        if not body:
+            return
+        counter = self.counters.get(s)
+        if counter is not None:
+            body = [*body, augment(counter, "-", ast.Constant(1))]
+        if isinstance(s, While):
+            header = template("range(n)", {"n": self.need(self.trips(s))})
+            target: Any = ast.Name("_", ast.Store())
+        else:
+            target = ast.Name(self.names.webs[s.index.web()], ast.Store())
+            start, step = self.need(s.start), self.need(s.step)
+            if s.breaks:
+                n = self.need(self.trips(s))
+                header = template("range(a + (n - 1) * s, a - s, 0 - s)", {"a": start, "s": step, "n": n})
+            elif number_of(step) == 1:
+                header = template("range(b - 1, a - 1, -1)", {"a": start, "b": self.need(s.stop)})
+            elif number_of(step) == -1:
+                header = template("range(b + 1, a + 1)", {"a": start, "b": self.need(s.stop)})
+            else:
+                given = {"a": start, "b": self.need(s.stop), "s": step}
+                header = template("range(a + (len(range(a, b, s)) - 1) * s, a - s, 0 - s)", given)
+        self.out.append(Comment(s.line))
+        self.out.append(ast.For(target, header, body, []))
+
+    def trips(self, s: Any) -> Value:
+        """Return the value that counts the iterations of a loop."""
+        if s.trips is None:
+            s.trips = Value(Kind("i"), define="trips", block=s.block, position=s.end)
+            s.trips.text = self.names.new("trips")
+            self.names.webs[s.trips] = s.trips.text
+            self.analysis.members[s.trips] = [s.trips]
+        return s.trips
+
+    def write(self, s: Write) -> None:
+        if self.is_active(s.array) and self.ready(s.array):
+            bar = self.buffer(s.array)
+            index = [self.need(i) for i in s.index]
+            element = element_node(bar, s.pattern, index)
+            ndim = self.element_ndim(s)
+            if self.is_active(s.value):
+                if ndim and s.value.kind.ndim:
+                    node = template("unbroadcast(g.copy(), x)", {"g": element, "x": self.need(s.value)})
+                elif ndim:
+                    node = template("np.sum(g)", {"g": element})
+                else:
+                    node = element
+                self.add(s.value, negative(node) if s.aug == "-" else node)
+            if not s.aug:
+                self.out.append(assign(ast.Subscript(bar, index_node(s.pattern, index), ast.Store()), ast.Constant(0.0)))
+        if self.must_restore(s):
+            old = self.old(s)
+            index = [self.need(i) for i in s.index]
+            target = ast.Subscript(self.need(s.array), index_node(s.pattern, index), ast.Store())
+            self.out.append(assign(target, self.need(old)))
+
+    def element_ndim(self, s: Write) -> int:
+        ndim = s.array.kind.ndim
+        for tag, *_ in s.pattern:
+            ndim += {"i": -1, "n": 1}.get(tag, 0)
+        if any(tag in "am" for tag, *_ in s.pattern):
+            fancy = next(i for i, (tag, *_) in zip(s.index, s.pattern, strict=False) if True)
+            ndim = ndim - fancy.kind.ndim + 1 if s.pattern[0][0] == "m" else ndim
+        return ndim
+
+    def must_restore(self, s: Write) -> bool:
+        loops = {id(loop) for loop in s.block.loops()}
+        return any(roots & s.array.roots and (at < s.position or loops & set(around)) for roots, at, around in self.contents)
+
+    def old(self, s: Write) -> Value:
+        if s not in self.olds:
+            ndim = self.element_ndim(s)
+            old = Value(Kind(s.array.kind.dtype, ndim), define="old", block=s.block, position=s.position)
+            old.text = self.names.new("old")
+            self.names.webs[old] = old.text
+            self.analysis.members[old] = [old]
+            self.olds[s] = old
+        return self.olds[s]
+
+    # -------------------------------------------------------------------------------------------- statements
+
+    def let(self, s: Let) -> None:
+        target, web = s.target, s.target.web()
+        if target.const is not None and web in self.active:
+            if len(self.analysis.members[web]) > 1 and self.ready(target):
+                self.kill(web, target)
+            return
+        if web not in self.active:
+            return
+        if self.is_mirror(target):
+            return  # its cotangent is a view: what was added to it is where it belongs
+        if not self.ready(target):
+            return
+        g = self.bar(target)
+        own: list[Any] = []
+        others: list[tuple[Value, Any]] = []
+        if is_float(target.kind):
+            for argument, node in self.contributions(s, g):
+                if argument.web() is web:
+                    own.append(node)
+                elif self.is_active(argument):
+                    others.append((argument, node))
+        for argument, node in others:
+            self.add(argument, node)
+        if len(self.analysis.members[web]) == 1:
+            return
+        if len(own) == 1 and isinstance(own[0], ast.Name) and own[0].id == self.bar_names[web]:
+            return  # x = x + ...: the cotangent stays what it is
+        if own:
+            total = own[0]
+            for node in own[1:]:
+                total = ast.BinOp(total, ast.Add(), node)
+            self.out.append(assign(self.bar_names[web], total))
+        else:
+            self.kill(web, target)
+
+    def contributions(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
+        """Return what each argument's cotangent gains from the target's, as (argument, expression)."""
+        op, z = s.op, s.target
+        wanted = [d and self.is_active(a) for a, d in zip(s.args, dependent(s), strict=True)]
+        if not any(wanted):
+            return []
+        if op == "copy":
+            return [(s.args[0], g)]
+        if op == "stop":
+            return []
+        if op == "getitem":
+            return self.gather(s, g)
+        if op in ("alloc", "alloc_like"):
+            k = wanted.index(True)
+            return [(s.args[k], template("np.sum(g)", {"g": g}))]
+        given: dict[str, Any] = {"g": g, "z": lambda: self.need(z, s.position)}
+        given |= {k: (lambda a=a: self.need(a, s.position)) for k, a in letters(s, s.args).items()}
+        found: list[tuple[Value, Any]] = []
+        if op == "array":
+            forms = s.info["forms"]
+            for key, what in forms.objects.items():
+                self.program.environment[key] = what
+            if forms.joint:
+                parts = self.parts.setdefault(s, []) or [self.names.new("part") for _ in s.args]
+                self.parts[s] = parts
+                target = ast.Tuple([ast.Name(p, ast.Store()) for p in parts], ast.Store())
+                self.out.append(ast.Assign([target], template(forms.joint, given)))
+                return [(a, name(p)) for a, p, w in zip(s.args, parts, wanted, strict=True) if w]
+            for a, text, w in zip(s.args, forms.reverse, wanted, strict=True):
+                if not w or text is None:
+                    continue
+                if text == REFUSE:
+                    raise DerivativeError(f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop")
+                node = template(text, given, arrays=True)
+                found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node))
+            return found
+        rule = ELEMENTWISE[op]
+        arrays = bool(z.kind.ndim)
+        for k, (a, w) in enumerate(zip(s.args, wanted, strict=True)):
+            text = rule.partials[k] if k < len(rule.partials) else None
+            if not w or text is None:
+                continue
+            if op == "where":
+                test = self.need(s.args[0], s.position)
+                zero = ast.Constant(0.0)
+                yes, no = (g, zero) if k == 1 else (zero, g)
+                scalar_test = not s.args[0].kind.ndim
+                if scalar_test and not arrays:
+                    node = ast.IfExp(test, yes, no)
+                else:
+                    node = template("np.where(c, a, b)", {"c": test, "a": yes, "b": no})
+            else:
+                partial = template(text, given, arrays)
+                node = product(g, partial)
+                if rule.strong and not self.regular(op, k, s):
+                    node = template("strong_array(g, p)" if arrays else "strong(g, p)", {"g": g, "p": partial})
+                elif op == "%" and k == 1:
+                    node = product(g, partial)
+            found.append((a, self.fit(node, a, s)))
+        return found
+
+    def regular(self, op: str, k: int, s: Let) -> bool:
+        """Tell whether a partial is finite because an argument is a known number."""
+        second = s.args[1].const if len(s.args) > 1 else None
+        if op == "/":
+            return k == 0 and second is not None and second != 0
+        if op == "**":
+            return k == 0 and second is not None and (second >= 1 or second == 0)
+        return False
+
+    def fit(self, node: Any, a: Value, s: Let) -> Any:
+        """Sum a cotangent over the axes along which the argument was repeated."""
+        z = s.target
+        if not z.kind.ndim:
+            return node
+        if not a.kind.ndim:
+            return template("np.sum(g)", {"g": node})
+        others = [b for b in s.args if b.kind.ndim]
+        if len(others) == 1 or all(self.same_shape(a, b) for b in others):
+            return node
+        return template("unbroadcast(g, x)", {"g": node, "x": self.need(a)})
+
+    def same_shape(self, a: Value, b: Value) -> bool:
+        return self.shape_of(a) == self.shape_of(b)
+
+    def shape_of(self, v: Value) -> Any:
+        """Return a token: equal tokens mean equal shapes."""
+        let = v.define
+        if isinstance(let, Let):
+            if let.op in ("copy", "alloc_like") or (let.op == "array" and let.info["name"] in ("copy", "astype")):
+                return self.shape_of(let.args[0])
+            if let.op in ELEMENTWISE:
+                tokens = {self.shape_of(a) for a in let.args if a.kind.ndim}
+                if len(tokens) == 1:
+                    return tokens.pop()
+        return v
+
+    def gather(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
+        """Reverse the reading of an element or a slice: add to the cotangent at the same index."""
+        array, index = s.args[0], s.args[1:]
+        if s.info["fancy"]:
+            text = "scatter(g, i, x)" if s.info["pattern"][0][0] == "a" else "scatter_mask(g, i, x)"
+            return [(array, template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)}))]
+        bar = self.buffer(array)
+        target = ast.Subscript(bar, index_node(s.info["pattern"], [self.need(i) for i in index]), ast.Store())
+        self.out.append(augment(target, "+", g))
+        return []
+
+    # --------------------------------------------------------------------------------------------- the tapes
+
+    def counter(self, loop: Any) -> str:
+        if loop not in self.counters:
+            self.counters[loop] = self.names.new("k")
+        return self.counters[loop]
+
+    def tape(self, v: Value) -> str:
+        if v not in self.tape_names:
+            self.tape_names[v] = self.names.new(f"{v.text}_tape")
+        return self.tape_names[v]
+
+    def tape_read(self, v: Value) -> Any:
+        tape = self.tape(v)
+        if v.kind.ndim:
+            return template("t.pop()", {"t": name(tape)})
+        loop = v.block.loops()[0]
+        return template("t[k]", {"t": name(tape), "k": name(self.counter(loop))})
+
+    def tape_write(self, v: Value, node: Any) -> Any:
+        tape = self.tape(v)
+        if v.kind.ndim:
+            return ast.Expr(template("t.append(v)", {"t": name(tape), "v": node}))
+        loop = v.block.loops()[0]
+        return assign(ast.Subscript(name(tape), name(self.counter(loop)), ast.Store()), node)
+
+    # ---------------------------------------------------------------------------------------- forward sweep
+
+    def forward(self) -> list[Any]:
+        """Return the statements of the function itself, with what is recorded on the way."""
+        keep = set(self.needed)
+        for s in self.analysis.statements:
+            if isinstance(s, For):
+                keep |= {s.start, s.stop}
+        self.primal = Primal(self.analysis, self.names, keep)
+        self.primal.out = out = []
+        for v in self.needed:
+            if v.define == "argument":
+                self.record(v)
+        self.forward_block(self.program.body)
+        self.primal.flush()
+        return out
+
+    def record(self, v: Value) -> None:
+        """Record a value that has just been computed, if the backward pass needs it to be."""
+        if v not in self.needed:
+            return
+        plan = self.plan(v)
+        variable = name(self.names.webs[v.web()])
+        if plan == "save":
+            self.primal.out.append(assign(v.text, variable))
+        elif plan == "tape":
+            self.primal.out.append(self.tape_write(v, variable))
+
+    def forward_block(self, block: Block) -> None:
+        p = self.primal
+        for s in block.statements:
+            if isinstance(s, Let):
+                p.let(s)
+                self.record(s.target)
+            elif isinstance(s, Write):
+                node = p.write_node(s)
+                p.flush(memory=True)
+                p.comment(s.line)
+                if s in self.olds and self.olds[s] in self.needed:
+                    old = self.olds[s]
+                    element = element_node(name(self.names.webs[s.array.web()]), s.pattern, [p.read(i) if i.const is not None else name(self.names.webs[i.web()]) for i in s.index])
+                    if old.kind.ndim:
+                        element = template("x.copy()", {"x": element})
+                    if self.plan(old) == "tape":
+                        p.out.append(self.tape_write(old, element))
+                    else:
+                        p.out.append(assign(old.text, element))
+                p.out += node
+            elif isinstance(s, If):
+                test = p.read(s.test)
+                p.flush()
+                p.comment(s.line)
+                parts = []
+                for part in (s.then, s.orelse):
+                    outer, p.out = p.out, []
+                    line = p.line
+                    self.forward_block(part)
+                    p.flush()
+                    parts.append(p.out)
+                    p.out, p.line = outer, line
+                if parts[0] or parts[1]:
+                    p.out.append(ast.If(test, parts[0] or [ast.Pass()], parts[1]))
+                p.line = ""
+                for phi in s.phis:
+                    self.record(phi.target)
+            elif isinstance(s, (For, While)):
+                self.forward_loop(s)
+            elif isinstance(s, Break):
+                p.flush()
+                p.out.append(ast.Break())
+            elif isinstance(s, Raise):
+                p.flush()
+                p.out += ast.parse(s.text).body
+
+    def forward_loop(self, s: Any) -> None:
+        p = self.primal
+        header = None
+        if isinstance(s, For):
+            args = [p.read(s.start), p.read(s.stop), p.read(s.step)]
+            if number_of(args[2]) == 1:
+                args = args[1:2] if number_of(args[0]) == 0 else args[:2]
+            header = ast.Call(name("range"), args, [])
+        p.flush()
+        if not s.block.loops():
+            self.open_tapes(s)
+        if s in self.growing and isinstance(s, For):
+            for v in self.growing[s]:
+                p.out.append(self.grow(v, template("k + 1 + n", {"k": name(self.counter(s)), "n": self.length(s, forward=True)})))
+        counted = s.trips is not None and s.trips in self.needed
+        if counted:
+            p.out.append(assign(s.trips.text, ast.Constant(0)))
+        p.comment(s.line)
+        outer, p.out = p.out, []
+        if isinstance(s, While):
+            self.forward_block(s.head)
+            test = p.read(s.test)
+            p.flush()
+            if p.out:
+                p.out.append(ast.If(ast.UnaryOp(ast.Not(), test), [ast.Break()], []))
+                test = ast.Constant(True)
+        if counted:
+            p.out.append(augment(s.trips.text, "+", ast.Constant(1)))
+        if s in self.counters:
+            p.out.append(augment(self.counters[s], "+", ast.Constant(1)))
+            if s in self.growing and isinstance(s, While):
+                for v in self.growing[s]:
+                    p.out.append(self.grow(v, template("k + 1", {"k": name(self.counters[s])})))
+        for phi in s.heads:
+            self.record(phi.target)
+        p.line = s.line
+        self.forward_block(s.body)
+        p.flush()
+        body, p.out = p.out, outer
+        p.line = ""
+        if isinstance(s, For):
+            p.out.append(ast.For(ast.Name(self.names.webs[s.index.web()], ast.Store()), header, body or [ast.Pass()], []))
+        else:
+            p.out.append(ast.While(test, body or [ast.Pass()], []))
+        if counted:
+            self.record(s.trips)
+        for phi in s.exits:
+            self.record(phi.target)
+
+    def length(self, s: For, forward: bool = False) -> Any:
+        """Return the expression of how often a loop runs at most."""
+
+        def read(v: Value) -> Any:
+            return literal(v.const) if v.const is not None else name(self.names.webs[v.web()])
+
+        start, stop, step = read(s.start), read(s.stop), s.step.const
+        if step == 1:
+            if s.start.const == 0:
+                return stop if isinstance(s.stop.define, Let) and s.stop.define.op == "shape" else template("max(0, n)", {"n": stop})
+            return template("max(0, b - a)", {"a": start, "b": stop})
+        return template("len(range(a, b, s))", {"a": start, "b": stop, "s": literal(step)})
+
+    def grow(self, v: Value, room: Any) -> Any:
+        tape = self.tape(v)
+        return assign(tape, template("reserve(t, n)", {"t": name(tape), "n": room}))
+
+    def open_tapes(self, outermost: Any) -> None:
+        """Allocate the tapes of a nest of loops, before it: at their full length where that is known."""
+        p = self.primal
+        for loop, counter in self.counters.items():
+            if (loop is outermost) or outermost in loop.block.loops():
+                p.out.append(assign(counter, ast.Constant(-1)))
+        for v, tape in self.tape_names.items():
+            around = v.block.loops()
+            if v not in self.needed or around[-1] is not outermost:
+                continue
+            if v.kind.ndim:
+                p.out.append(assign(tape, ast.List([], ast.Load())))
+                continue
+            size: Any = None
+            for loop in reversed(around):
+                fixed = isinstance(loop, For) and all(
+                    b.const is not None or (not (b.block or self.program.body).loops() and self.plan_fixed(b)) for b in (loop.start, loop.stop, loop.step)
+                )
+                if not fixed:
+                    size = None
+                    break
+                n = self.length(loop)
+                size = n if size is None else ast.BinOp(size, ast.Mult(), n)
+            if size is None:
+                self.growing.setdefault(around[0], []).append(v)
+                size = ast.Constant(16)
+            dtype = {"i": ", np.int64", "b": ", np.bool_"}.get(v.kind.dtype, "")
+            p.out.append(assign(tape, template(f"np.empty(n{dtype})", {"n": size})))
+
+    def plan_fixed(self, v: Value) -> bool:
+        """Tell whether a variable still holds this value throughout a later nest of loops."""
+        return not any(not isinstance(m.define, Phi) and m.position > v.position for m in self.analysis.members[v.web()])
+
+    # ------------------------------------------------------------------------------------------ the program
+
+    def seed(self) -> None:
+        for leaf, node in self.seeds:
+            self.add(leaf, node)
+
+    def write_program(self, seeds: list[tuple[Value, Any]], outputs: dict[Value, str]) -> tuple[list[Any], list[Any], dict[Value, Any]]:
+        """Write the two sweeps.
+
+        Args:
+            seeds: cotangents of the results.
+            outputs: for arguments whose cotangent is written into a buffer, the buffer's name.
+
+        Returns:
+            The statements of the forward sweep, those of the backward sweep, and for each argument of interest the
+            expression of its cotangent.
+        """
+        self.seeds = seeds
+        self.outputs = {v.web() for v in outputs if len(self.analysis.members[v.web()]) == 1 and not self.is_mirror(v)}
+        for v, text in outputs.items():
+            if v.web() in self.outputs:
+                self.bar_names[v.web()] = text
+        state: Any = None
+        self.known: set[Value] = set()
+        while True:
+            self.plans.clear()
+            self.slots, self.set, self.out = {}, set(), []
+            self.block = self.program.body
+            backward = self.backward(self.program.body)
+            now = (len(self.needed), len(self.touched), len(self.inplace), len(self.contents), len(self.olds))
+            settled = now == state
+            state = now
+            self.known = {v for v in self.needed if self.plans.get(v) == "tape"}
+            if settled:
+                break
+        self.growing: dict[Any, list[Value]] = {}
+        gradients: dict[Value, Any] = {}
+        self.block = self.program.body
+        for v in self.wrt:
+            web = v.web()
+            if web in self.set:
+                gradients[v] = self.bar(v)
+            else:
+                if web in self.outputs:
+                    backward.append(assign(self.whole(web), ast.Constant(0.0)))
+                gradients[v] = template("np.zeros_like(x)", {"x": name(v.name or "")}) if v.kind.ndim else ast.Constant(0.0)
+        forward = self.forward()
+        return forward, backward, gradients

@@ -1,0 +1,111 @@
+"""Find the source of a function, and what its free names stand for."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from derivable.autodiff.kinds import DerivativeError
+
+__all__ = ["MISSING", "Source", "python_function", "source_of"]
+
+MISSING = object()
+
+
+@dataclass(eq=False)
+class Source:
+    """The source of a function: its syntax tree, its lines, and its names."""
+
+    name: str
+    node: ast.FunctionDef
+    lines: list[str]
+    file: str
+    first: int
+    lookup: Callable[[str], Any]
+    defaults: dict[str, Any]
+
+
+def python_function(function: Any) -> Any:
+    """Return the Python function behind an `@njit` function, or the function itself."""
+    return getattr(function, "py_func", function)
+
+
+def source_of(function: Any) -> Source:
+    """Return the source of a function.
+
+    Raises:
+        DerivativeError: if it has none that can be read.
+    """
+    python = python_function(function)
+    name = getattr(python, "__name__", repr(python))
+    if not inspect.isfunction(python):
+        raise DerivativeError(f"{name} is no Python function, so it has no source to differentiate; give it a derivative with custom_derivative")
+    try:
+        lines, first = inspect.getsourcelines(python)
+    except (OSError, TypeError) as error:
+        raise DerivativeError(
+            f"the source of {name} is not available ({error}), so it cannot be differentiated; define it in a file "
+            "or a notebook cell, or give it a derivative with custom_derivative"
+        ) from None
+    text = textwrap.dedent("".join(lines))
+    node = _find(python, name, text)
+
+    def lookup(free: str) -> Any:
+        if free in python.__code__.co_freevars:
+            try:
+                return python.__closure__[python.__code__.co_freevars.index(free)].cell_contents
+            except ValueError:
+                return MISSING
+        if free in python.__globals__:
+            return python.__globals__[free]
+        return getattr(builtins, free, MISSING)
+
+    parameters = inspect.signature(python).parameters.values()
+    for parameter in parameters:
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            raise DerivativeError(f"{name} takes {parameter}; only plain parameters can be differentiated: name them one by one")
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return Source(name, node, text.splitlines(), python.__code__.co_filename, first, lookup, defaults)
+
+
+def _find(python: Any, name: str, text: str) -> ast.FunctionDef:
+    if name == "<lambda>":
+        return _lambda(python, text)
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise DerivativeError(f"the source of {name} cannot be read: {error}") from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            return node
+    raise DerivativeError(f"the source of {name} is not the definition of a function; define it with def")
+
+
+def _lambda(python: Any, text: str) -> ast.FunctionDef:
+    """Find the lambda with this bytecode in a piece of source that may be cut off on either side."""
+    tree = None
+    start = text.find("lambda")
+    candidates = [text.strip()] + [text[i:] for i in range(start, len(text)) if text.startswith("lambda", i)]
+    for piece in candidates:
+        for end in range(len(piece), 5, -1):
+            try:
+                tree = ast.parse(piece[:end])
+            except SyntaxError:
+                continue
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Lambda):
+                    code = compile(ast.fix_missing_locations(ast.Expression(node)), "", "eval").co_consts[0]
+                    if code.co_varnames == python.__code__.co_varnames and code.co_consts == python.__code__.co_consts:
+                        if code.co_names == python.__code__.co_names or python.__closure__:
+                            body = [ast.copy_location(ast.Return(node.body), node.body)]
+                            made = ast.FunctionDef("function", node.args, body, [], None)
+                            if hasattr(made, "type_params"):
+                                made.type_params = []
+                            return ast.fix_missing_locations(ast.copy_location(made, node))
+            break
+    raise DerivativeError("the source of a lambda could not be found; define the function with def")

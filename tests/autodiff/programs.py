@@ -1,0 +1,406 @@
+"""Random programs, and their derivative by another road: dual numbers run through the same source.
+
+`python tests/autodiff/programs.py 2000` checks so many programs compiled; see tests/README.md.
+"""
+
+from __future__ import annotations
+
+import linecache
+import math
+import random
+import sys
+import types
+
+import numpy as np
+
+
+class Dual:
+    """A number and its derivative in one direction; independent of the package."""
+
+    def __init__(self, value, dot=0.0):
+        self.value, self.dot = float(value), float(dot)
+
+    @staticmethod
+    def of(x):
+        return x if isinstance(x, Dual) else Dual(x)
+
+    def __add__(self, o):
+        if isinstance(o, np.ndarray):
+            return NotImplemented
+        o = Dual.of(o)
+        return Dual(self.value + o.value, self.dot + o.dot)
+
+    __radd__ = __add__
+
+    def __neg__(self):
+        return Dual(-self.value, -self.dot)
+
+    def __sub__(self, o):
+        if isinstance(o, np.ndarray):
+            return NotImplemented
+        return self + (-Dual.of(o))
+
+    def __rsub__(self, o):
+        return Dual.of(o) + (-self)
+
+    def __mul__(self, o):
+        if isinstance(o, np.ndarray):
+            return NotImplemented
+        o = Dual.of(o)
+        return Dual(self.value * o.value, self.dot * o.value + self.value * o.dot)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, o):
+        if isinstance(o, np.ndarray):
+            return NotImplemented
+        o = Dual.of(o)
+        return Dual(self.value / o.value, (self.dot * o.value - self.value * o.dot) / (o.value * o.value))
+
+    def __rtruediv__(self, o):
+        return Dual.of(o) / self
+
+    def __pow__(self, n):
+        return Dual(self.value**n, n * self.value ** (n - 1) * self.dot)
+
+    def __abs__(self):
+        return self if self.value > 0 else -self if self.value < 0 else Dual(0.0)
+
+    def __lt__(self, o):
+        return self.value < Dual.of(o).value
+
+    def __gt__(self, o):
+        return self.value > Dual.of(o).value
+
+    def sin(self):
+        return Dual(math.sin(self.value), math.cos(self.value) * self.dot)
+
+    def cos(self):
+        return Dual(math.cos(self.value), -math.sin(self.value) * self.dot)
+
+    def tanh(self):
+        t = math.tanh(self.value)
+        return Dual(t, (1 - t * t) * self.dot)
+
+    def exp(self):
+        e = math.exp(self.value)
+        return Dual(e, e * self.dot)
+
+    def sqrt(self):
+        r = math.sqrt(self.value)
+        return Dual(r, self.dot / (2 * r))
+
+    def log(self):
+        return Dual(math.log(self.value), self.dot / self.value)
+
+
+def _pick(which):
+    def pick(*args):
+        best = args[0]
+        for a in args[1:]:
+            x, y = Dual.of(best), Dual.of(a)
+            if x.value == y.value:
+                best = Dual(x.value, (x.dot + y.dot) / 2)
+            elif (y.value > x.value) == (which == "max"):
+                best = a
+        return best
+
+    return pick
+
+
+class DualMath:
+    """`math`, for dual numbers too."""
+
+    def __getattr__(self, name):
+        return lambda x: getattr(x, name)() if isinstance(x, Dual) else getattr(math, name)(x)
+
+
+class DualNumPy:
+    """What of NumPy the programs use, for arrays of dual numbers."""
+
+    sin, tanh, exp, sqrt = np.sin, np.tanh, np.exp, np.sqrt
+    sum = staticmethod(np.sum)
+
+    @staticmethod
+    def zeros(n):
+        return np.array([Dual(0.0) for _ in range(n)], dtype=object)
+
+    @staticmethod
+    def zeros_like(a):
+        return DualNumPy.zeros(len(a))
+
+    @staticmethod
+    def empty(n):
+        return DualNumPy.zeros(n)
+
+
+class Generator:
+    """Writes one random program `f(x, y, a)` of two numbers and an array of four."""
+
+    def __init__(self, seed, arrays=True):
+        self.r = random.Random(seed)
+        self.arrays_on = arrays
+        self.lines = []
+        self.scalars = ["x", "y"]
+        self.arrays = ["a"]
+        self.owned = []
+        self.ints = []
+        self.count = 0
+        self.budget = self.r.randint(6, 22)
+        self.loops = 0
+        self.helpers = []
+
+    def fresh(self, letter):
+        self.count += 1
+        return f"{letter}{self.count}"
+
+    def index(self):
+        return f"{self.r.choice(self.ints)} % 4" if self.ints and self.r.random() < 0.7 else str(self.r.randint(0, 3))
+
+    def atom(self):
+        u = self.r.random()
+        if u < 0.62:
+            return self.r.choice(self.scalars)
+        if u < 0.8:
+            return f"{self.r.choice(self.arrays)}[{self.index()}]"
+        if u < 0.85 and self.ints:
+            return f"0.1 * {self.r.choice(self.ints)}"
+        return repr(round(self.r.uniform(-1.5, 1.5), 2))
+
+    def expression(self, depth=2):
+        if depth == 0 or self.r.random() < 0.15:
+            return self.atom()
+        e = lambda: self.expression(depth - 1)  # noqa: E731
+        forms = [
+            lambda: f"({e()} + {e()})",
+            lambda: f"({e()} - {e()})",
+            lambda: f"0.5 * {e()} * math.sin({e()})",
+            lambda: f"math.tanh({e()})",
+            lambda: f"math.cos({e()}) * {self.atom()}",
+            lambda: f"{self.atom()} / (1.0 + ({e()}) ** 2)",
+            lambda: f"math.sqrt(1.0 + ({e()}) ** 2)",
+            lambda: f"math.exp(-abs({e()}))",
+            lambda: f"max({e()}, {e()})",
+            lambda: f"min({e()}, {self.atom()})",
+            lambda: f"-({e()})",
+            lambda: f"(0.3 * {e()}) ** 3",
+            lambda: f"({e()} if {self.condition()} else {e()})",
+            lambda: f"math.tanh({self.atom()} * {self.atom()})",
+        ]
+        if self.arrays_on:
+            forms.append(lambda: f"0.2 * np.sum({self.array()})")
+        if self.helpers:
+            forms.append(lambda: f"{self.r.choice(self.helpers)}({self.atom()}, {self.atom()})")
+        return self.r.choice(forms)()
+
+    def array(self):
+        a, b = self.r.choice(self.arrays), self.r.choice(self.arrays)
+        return self.r.choice([a, f"{a} * {b}", f"np.tanh({a})", f"0.5 * {a} + {b}", f"np.sin({a}) * {self.r.choice(self.scalars)}",
+                              f"{a}[::-1] - {b}"])  # fmt: skip
+
+    def condition(self):
+        c = f"{self.atom()} {self.r.choice('<>')} {self.atom()}"
+        if self.r.random() < 0.2:
+            c += f" {self.r.choice(['and', 'or'])} {self.atom()} < {self.atom()}"
+        return c
+
+    def emit(self, depth, text):
+        self.lines.append("    " * depth + text)
+
+    def scoped(self, write):
+        """Write a block whose new names do not outlive it."""
+        kept = len(self.scalars), len(self.arrays), len(self.owned), len(self.ints)
+        write()
+        self.scalars, self.arrays = self.scalars[: kept[0]], self.arrays[: kept[1]]
+        self.owned, self.ints = self.owned[: kept[2]], self.ints[: kept[3]]
+
+    def block(self, depth, jumps=()):
+        for _ in range(self.r.randint(1, 4)):
+            self.statement(depth)
+        if jumps and self.r.random() < 0.3:
+            self.emit(depth, f"if {self.condition()}:")
+            if self.r.random() < 0.5:
+                self.emit(depth + 1, f"{self.r.choice(self.scalars)} = {self.expression(1)}")
+            self.emit(depth + 1, self.r.choice(jumps) if self.r.random() < 0.8 else f"return {self.expression(1)}")
+            for _ in range(self.r.randint(1, 2)):
+                self.statement(depth)
+
+    def statement(self, depth):
+        self.budget -= 1
+        u = self.r.random()
+        if self.budget <= 0 or depth > 3:
+            u *= 0.5
+        if u < 0.18:
+            name = self.fresh("t")
+            self.emit(depth, f"{name} = {self.expression()}")
+            self.scalars.append(name)
+        elif u < 0.32:
+            name = self.r.choice(self.scalars)
+            self.emit(depth, f"{name} {self.r.choice(['=', '=', '+=', '-=', '*='])} {self.expression()}")
+        elif u < 0.36:
+            p, q = self.r.choice(self.scalars), self.r.choice(self.scalars)
+            if p != q:
+                self.emit(depth, f"{p}, {q} = {q}, 0.5 * {p} - {self.atom()}")
+            else:
+                self.emit(depth, f"{p} = math.sin({p})")
+        elif u < 0.46 and self.owned:
+            name = self.r.choice(self.owned)
+            self.emit(depth, f"{name}[{self.index()}] {self.r.choice(['=', '+=', '-=', '*='])} {self.expression(1)}")
+        elif u < 0.5:
+            name = self.fresh("b")
+            make = self.r.choice(["np.zeros(4)", "a.copy()", self.array() if self.arrays_on else "a.copy()"])
+            if make in self.arrays:
+                make += ".copy()"
+            self.emit(depth, f"{name} = {make}")
+            self.arrays.append(name)
+            self.owned.append(name)
+        elif u < 0.62:
+            self.emit(depth, f"if {self.condition()}:")
+            self.scoped(lambda: self.block(depth + 1))
+            if self.r.random() < 0.6:
+                self.emit(depth, "else:")
+                self.scoped(lambda: self.block(depth + 1))
+        elif u < 0.8 and self.loops < 3:
+            self.loops += 1
+            i = self.fresh("i")
+            bounds = self.r.choice(["3", "4", "1, 4", "3, -1, -1", "0, 6, 2", "4", f"{self.ints[-1]}" if self.ints else "2"])
+            how = self.r.random()
+            if how < 0.7:
+                self.emit(depth, f"for {i} in range({bounds}):")
+                extra = []
+            elif how < 0.85:
+                extra = [self.fresh("v")]
+                self.emit(depth, f"for {i}, {extra[0]} in enumerate({self.r.choice(self.arrays)}):")
+            else:
+                extra = [self.fresh("v"), self.fresh("v")]
+                self.emit(depth, f"for {i}, ({extra[0]}, {extra[1]}) in enumerate(zip(a, {self.r.choice(self.arrays)})):")
+
+            def inside():
+                self.ints.append(i)
+                self.scalars.extend(extra)
+                self.block(depth + 1, ("break", "continue"))
+
+            self.scoped(inside)
+            self.loops -= 1
+        elif u < 0.9 and self.loops < 3:
+            self.loops += 1
+            n = self.fresh("n")
+            self.emit(depth, f"{n} = 0")
+            self.emit(depth, f"while {n} < {self.r.randint(2, 4)} and {self.atom()} < 3.0:")
+            self.emit(depth + 1, f"{n} += 1")
+
+            def inside_while():
+                self.ints.append(n)
+                self.block(depth + 1, ("break", "continue"))
+
+            self.scoped(inside_while)
+            self.loops -= 1
+        else:
+            self.emit(depth, f"if {self.condition()}:")
+            self.emit(depth + 1, f"return {self.expression(1)}")
+
+    def source(self):
+        if self.r.random() < 0.3:
+            self.helpers = ["helper"]
+            text = ["def helper(u, v):", "    w = u", "    if u > v:", "        return math.sin(w) * v",
+                    "    for j in range(2):", "        w = 0.5 * w + v", "    return w", ""]  # fmt: skip
+        else:
+            text = []
+        self.emit(0, "def f(x, y, a):")
+        while self.budget > 0:
+            self.block(1)
+        self.emit(1, f"return {self.expression()} + " + " + ".join(f"0.1 * {s}" for s in self.scalars[-3:]) + f" + {self.arrays[-1]}[1]")
+        return "\n".join(text + self.lines) + "\n"
+
+
+ARGUMENTS = (0.7, -0.4, np.array([0.3, -0.8, 1.1, 0.5]))
+
+
+def namespace(source, seed, math_, numpy_, wrap=lambda f: f):
+    """Run the source in a module of its own and return its `f`."""
+    file = f"<program {seed} {id(math_)}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    module = types.ModuleType(f"program_{seed}")
+    module.__dict__.update(math=math_, np=numpy_, max=max, min=min)
+    if math_ is not math:
+        module.__dict__.update(max=_pick("max"), min=_pick("min"))
+    exec(compile(source, file, "exec"), module.__dict__)
+    if "helper" in module.__dict__:
+        module.__dict__["helper"] = wrap(module.__dict__["helper"])
+    return module.__dict__["f"]
+
+
+def oracle(source, seed):
+    """Return the value and the six partial derivatives, by dual numbers; None where the program overflows."""
+    f = namespace(source, seed, DualMath(), DualNumPy)
+    x, y, a = ARGUMENTS
+    flat = [x, y, *a]
+    partials = []
+    value = 0.0
+    for k in range(6):
+        duals = [Dual(v, 1.0 if j == k else 0.0) for j, v in enumerate(flat)]
+        try:
+            result = Dual.of(f(duals[0], duals[1], np.array(duals[2:], dtype=object)))
+        except (OverflowError, ValueError, ZeroDivisionError):
+            return None
+        partials.append(result.dot)
+        value = result.value
+    return (value, np.array(partials)) if np.all(np.isfinite(partials)) and np.max(np.abs(partials)) < 1e8 else None
+
+
+def check(seed, compiled=False, jvp=False):
+    """Check one program; return "right", "wrong: ...", "refused: ..." or "skipped"."""
+    from derivable.autodiff.kinds import DerivativeError, kind_of_value
+    from derivable.autodiff.verbs import grad, jvp_function, value_and_grad
+
+    source = Generator(seed).source()
+    truth = oracle(source, seed)
+    if truth is None:
+        return "skipped"
+    value, partials = truth
+    try:
+        if compiled:
+            import numba
+
+            f = numba.njit(namespace(source, seed, math, np, numba.njit))
+            got = value_and_grad(f, (0, 1, 2))(*ARGUMENTS)
+        else:
+            f = namespace(source, seed, math, np)
+            maker = value_and_grad(f, (0, 1, 2)).maker
+            kinds = tuple(kind_of_value(v, "argument") for v in ARGUMENTS)
+            got = maker.function_for(kinds, plain=True)(*ARGUMENTS)
+            only = grad(f, (0, 1, 2)).maker.function_for(kinds, plain=True)(*ARGUMENTS)
+            if not np.allclose(np.hstack(only), np.hstack(got[1]), rtol=1e-12, atol=1e-12):
+                return "wrong: grad and value_and_grad differ"
+            if jvp:
+                program = jvp_function(f, (0, 1, 2)).maker.function_for(kinds, plain=True)
+                direction = (0.3, -1.2, np.array([0.7, 0.1, -0.4, 1.3]))
+                v, t = program(*ARGUMENTS, *direction)
+                expected = partials @ np.hstack(direction)
+                if not (np.isclose(v, value) and np.isclose(t, expected, rtol=1e-8, atol=1e-9)):
+                    return f"wrong: jvp {t} != {expected}"
+    except DerivativeError as error:
+        return f"refused: {error}"
+    good = np.isclose(got[0], value, rtol=1e-10, atol=1e-12)
+    gradient = np.hstack(got[1])
+    if good and np.allclose(gradient, partials, rtol=1e-8, atol=1e-9):
+        return "right"
+    return f"wrong: {got[0]} != {value}, {gradient} != {partials}"
+
+
+if __name__ == "__main__":
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    start = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    how = sys.argv[3] if len(sys.argv) > 3 else "compiled"
+    counts: dict[str, int] = {}
+    for s in range(start, start + number):
+        try:
+            outcome = check(s, compiled=how == "compiled", jvp=how == "jvp")
+        except Exception as error:
+            outcome = f"error: {type(error).__name__}: {str(error)[:300]}"
+        word = outcome.split(":")[0]
+        counts[word] = counts.get(word, 0) + 1
+        if word not in ("right", "skipped"):
+            print(s, outcome.replace("\n", " | ")[:400], flush=True)
+    print(counts)
+    sys.exit(1 if counts.get("wrong") or counts.get("error") else 0)
