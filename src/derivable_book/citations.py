@@ -74,7 +74,11 @@ def bibliography(docs_dir: Path = pages.DOCS) -> dict[str, Entry]:
         BookError: an entry that lacks a part or has one of the wrong kind.
     """
     path = Path(docs_dir) / "bibliography.yml"
-    raw = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    keys = re.findall(r"^([^\s#][^:\n]*):", text, re.MULTILINE)
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise BookError(f"bibliography.yml: more than one entry for {', '.join(twice)}")  # YAML would keep the last
+    raw = yaml.safe_load(text)
     entries = []
     for key, value in (raw or {}).items():
         where = f"bibliography.yml: {key}"

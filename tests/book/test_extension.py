@@ -275,6 +275,13 @@ def test_a_bad_entry_is_named(book, entry, message):
         book("bibliography.md")
 
 
+def test_two_entries_under_one_key_are_refused(book):
+    entry = "key: {authors: [A], year: 1, title: T, where: W}\n"
+    (book.docs / "bibliography.yml").write_text(entry + "other: " + entry.removeprefix("key: ") + entry)
+    with pytest.raises(BookError, match=r"bibliography.yml: more than one entry for key"):
+        book("bibliography.md")
+
+
 def test_the_page_is_recognised_without_being_told(book):
     text = (book.docs / "chapters/second.md").read_text()
     assert pages.page_of(text, book.docs).path == "chapters/second.md"
