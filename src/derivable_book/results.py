@@ -145,6 +145,11 @@ class _ProofBlock(Block):
         first.insert(0, word)
         if block[-1].tag != "p":
             etree.SubElement(block, "p", {"class": "qed-line"})
+        owner = block[-1][-1] if len(block[-1]) else block[-1]
+        written = (owner.tail if owner is not block[-1] else owner.text) or ""
+        if written.rstrip().endswith("∎"):  # the author's own mark would be a second one
+            rest = written.rstrip()[:-1].rstrip()
+            owner.tail, owner.text = (rest, owner.text) if owner is not block[-1] else (owner.tail, rest)
         end = etree.SubElement(block[-1], "span", {"class": "qed", "title": "End of the proof"})
         end.text = "∎"
 

@@ -223,6 +223,13 @@ def test_a_proof_opens_with_the_word_and_ends_with_one_mark(book):
     assert 'Proof of <span class="references"><a class="result-reference" href="#later">Theorem' in second
 
 
+@pytest.mark.parametrize("text", ["Short. ∎", "First.\n\nSecond $x$. ∎", "∎"])
+def test_a_proof_that_brings_its_own_mark_has_one_too(book, text):
+    html = book("index.md", f"/// proof\n{text}\n///\n")
+    assert html.count("∎") == 1
+    assert '<span class="qed"' in html
+
+
 def test_references_on_a_page_and_across_pages(book):
     assert 'href="/chapters/second.md#later"' not in book("chapters/first.md")
     html = book("chapters/first.md")
