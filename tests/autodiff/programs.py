@@ -351,7 +351,8 @@ def oracle(source, seed):
 def check(seed, compiled=False, jvp=False):
     """Check one program; return "right", "wrong: ...", "refused: ..." or "skipped"."""
     from derivable.autodiff.kinds import DerivativeError, kind_of_value
-    from derivable.autodiff.verbs import grad, jvp_function, value_and_grad
+    from derivable.autodiff.derivative import derivative
+    from derivable.autodiff.verbs import grad, value_and_grad
 
     source = Generator(seed).source()
     truth = oracle(source, seed)
@@ -373,7 +374,7 @@ def check(seed, compiled=False, jvp=False):
             if not np.allclose(np.hstack(only), np.hstack(got[1]), rtol=1e-12, atol=1e-12):
                 return "wrong: grad and value_and_grad differ"
             if jvp:
-                program = jvp_function(f, (0, 1, 2)).maker.function_for(kinds, plain=True)
+                program = derivative(f, "jvp", (0, 1, 2)).maker.function_for(kinds, plain=True)
                 direction = (0.3, -1.2, np.array([0.7, 0.1, -0.4, 1.3]))
                 v, t = program(*ARGUMENTS, *direction)
                 expected = partials @ np.hstack(direction)

@@ -108,6 +108,8 @@ class Maker:
         return self.programs[own]
 
     def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
+        if self.verb.startswith("jacobian"):
+            return self.write_jacobian(kinds, read(self.function, kinds).result)
         program = read(self.function, kinds)
         wrt_bindings = [program.parameters[k] for k in self.argnums]
         wrt = [v for b in wrt_bindings for v in leaves(b)]
@@ -177,6 +179,26 @@ class Maker:
         spelled = ", ".join(f"{n}: {_words(k)}" for n, k in zip(self.names, kinds, strict=True))
         note = f"The {self.verb} of {self.source.name}({spelled}), written by Derivable."
         text, objects = emit.module_text(self.title, parameters, body, program.environment, note)
+        return text, keys, objects
+
+    def write_jacobian(self, kinds: tuple[Any, ...], result: Any) -> tuple[str, list[str], Any]:
+        """Write the loop that asks for one column, or one row, at a time."""
+        k = self.argnums[0]
+        x, z = kinds[k], getattr(result, "kind", None)
+        if not self.single or not isinstance(x, Kind) or not isinstance(z, Kind):
+            raise DerivativeError(f"jacobian of {self.source.name}: one argument that is a number or an array, and one such result; use jvp or vjp")
+        mode = self.verb.partition("_")[2]
+        if not mode:
+            mode = "forward" if not x.ndim else "reverse" if not z.ndim else ""
+        text = jacobian_text(self.title, self.names, self.names[k], x, z, mode)
+        objects: dict[str, Any] = {}
+        keys = []
+        for word, verb in (("pushforward", "jvp"), ("pullback", "vjp")):
+            if f" {word}(" in text:
+                objects[word] = derivative(self.function, verb, k)
+                keys.append(objects[word].maker.program(kinds)[0])
+        if " plain(" in text:
+            objects["plain"] = self.function
         return text, keys, objects
 
     def join(self, reverse: Reverse, head: list[Any], forward: list[Any], backward: list[Any], last: Any, out: set[str]) -> list[Any]:
@@ -252,6 +274,58 @@ class Maker:
         return self.programs[self.last][0]
 
 
+def jacobian_text(title: str, names: list[str], x: str, kind: Kind, result: Kind, mode: str) -> str:
+    """Return the source of a Jacobian: of a number or an array by a number or an array."""
+    arguments = ", ".join(names)
+    shape = "value.shape + x.shape" if result.ndim and kind.ndim else "x.shape" if kind.ndim else "value.shape"
+    size = "value.size" if result.ndim else "1"
+    column = "column.reshape(column.size)" if result.ndim else "column"
+    place = "rows[:, j]" if result.ndim else "rows[0, j]"
+    shape = shape.replace("x.", f"{x}.")
+    dtype = "np.float32" if kind.dtype == result.dtype == "f4" else "np.float64"
+    real = "np.float32" if kind.dtype == "f4" else "np.float64"
+    if not kind.ndim and mode == "forward":
+        body = [f"return pushforward({arguments}, {'np.float32(1.0)' if kind.dtype == 'f4' else '1.0'})[1]"]
+    elif not result.ndim and mode == "reverse":
+        body = [f"return pullback({arguments}, 1.0)[1]"]
+    else:
+        n = f"{x}.size" if kind.ndim else "1"
+        forward = [
+            f"direction = np.zeros({x}.shape, {real})",
+            f"entries = direction.reshape({n})",
+            f"for j in range({n}):",
+            "    entries[j] = 1.0",
+            f"    _, column = pushforward({arguments}, direction)",
+            f"    {place} = {'np.ascontiguousarray(column).reshape(column.size)' if result.ndim else 'column'}",
+            "    entries[j] = 0.0",
+        ]
+        row = f"np.ascontiguousarray(row).reshape({n})" if kind.ndim else "row"
+        backward = [
+            "direction = np.zeros(value.shape)",
+            "entries = direction.reshape(value.size)",
+            "for j in range(value.size):",
+            "    entries[j] = 1.0",
+            f"    _, row = pullback({arguments}, direction)",
+            f"    rows[j{', :' if kind.ndim else ', 0'}] = {row}",
+            "    entries[j] = 0.0",
+        ]
+        assert column
+        first = f"value, _ = pushforward({arguments}, np.zeros({x}.shape, {real}))" if kind.ndim and mode != "reverse" else None
+        if first is None:
+            first = "value = plain(" + arguments + ")"
+        body = [first, f"out = np.empty({shape}, {dtype})", f"rows = out.reshape(({size}, {n}))"]
+        if mode == "forward":
+            body += forward
+        elif mode == "reverse":
+            body += backward
+        else:
+            body += [f"if value.size < {n}:", *("    " + b for b in backward), "else:", *("    " + b for b in forward)]
+        body.append("return out")
+    lines = "\n".join("    " + b for b in body)
+    note = f"The {title.replace('_', ' of ', 1)}, written by Derivable."
+    return f'"""{note}"""\n\nimport numpy as np\n\n\ndef {title}({arguments}):\n{lines}\n'
+
+
 def _words(kind: Any) -> str:
     if isinstance(kind, tuple):
         return f"({', '.join(map(_words, kind))})"
@@ -318,14 +392,17 @@ class Derivative(CPUDispatcher):
 
     def compile_omitted(self, args: Any, plain: Any, inner: Any) -> Any:
         """Compile a call that leaves out defaults."""
-        names = list(self.maker.names)
-        given = [n for n, t in zip(names, args, strict=True) if not isinstance(t, numba.types.Omitted)]
-        defaults = ", ".join(f"{n}={t.value!r}" if isinstance(t, numba.types.Omitted) else n for n, t in zip(names, args, strict=True))
-        scope = {"inner": inner, "inf": np.inf, "nan": np.nan}
-        exec(f"def call({defaults}):\n    return inner({', '.join(names)})", scope)
-        outer = numba.njit(nogil=True, error_model="numpy")(scope["call"])
+        parameters, begun = [], False
+        for n, t in zip(self.maker.names, args, strict=True):
+            omitted = isinstance(t, numba.types.Omitted)
+            begun |= omitted
+            parameters.append(f"{n}={t.value!r}" if omitted else f"{n}=None" if begun else n)
+        title = f"{self.maker.title}_with_defaults"
+        body = f"def {title}({', '.join(parameters)}):\n    return inner({', '.join(self.maker.names)})\n"
+        text = f'"""A call that leaves out defaults."""\n\nfrom math import inf, nan\n\n\n{body}'
+        program = self.maker.programs[self.maker.last][0]
+        outer = emit.load(title, text, {"inner": inner}, [program], False)
         outer.compile(args)
-        assert given is not None
         self.add_overload(outer.overloads[args])
         return self.overloads[args].entry_point
 
@@ -438,6 +515,8 @@ class DerivedMaker(Maker):
     def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
         text, _, objects = self.inner.program(kinds)
         function = emit.load(self.inner.title, text, objects, [], True)
+        if self.verb.startswith("jacobian"):
+            return self.write_jacobian(kinds, read(function, kinds).result)
         made = Maker(function, self.verb, self.argnums, self.single)
         made.names = self.names
         return made.write(kinds)

@@ -206,10 +206,12 @@ class Forward:
                 raise DerivativeError(f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop")
             full = [
                 d if d is not None else template("np.zeros_like(x)" if a.kind.ndim else "0.0", {"x": v}) if r is not None or forms.joint else v
-                for d, a, v, r in zip(dots, s.args, values, forms.reverse or [None] * len(values), strict=True)
+                for d, a, v, r in zip(dots, s.args, values, forms.reverse or [""] * len(values), strict=True)
             ]
             if forms.forward is None:
                 return template(forms.primal, letters(s, full))
+            if forms.forward == "missing":
+                raise DerivativeError(f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pullback but no pushforward, which forward mode needs; give it one")
             if forms.forward == "zero":
                 return self.zero(s)
             if forms.forward == "dx @ y + x @ dy":  # leave out the half that is zero

@@ -524,6 +524,8 @@ class Reverse:
             forms = s.info["forms"]
             for key, what in forms.objects.items():
                 self.program.environment[key] = what
+            if forms.joint == "not_known()":
+                raise DerivativeError(f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pushforward but no pullback, which reverse mode needs; give it one")
             if forms.joint:
                 parts = self.parts.setdefault(s, []) or [self.names.new("part") for _ in s.args]
                 self.parts[s] = parts
