@@ -386,14 +386,14 @@ def _embedded(picture: Any, alt: str, sharp: bool = False) -> str:
     )
 
 
-def _gallery(items: list[tuple[str, str]], *, label: str, caption: str, least: str) -> str:
+def _gallery(items: list[tuple[str, str]], *, label: str, caption: str, columns: str) -> str:
     """Return a figure of pictures with a line of text below each."""
     cells = "".join(
         f'<div style="font-size:.85em;text-align:center">{picture}{inline(text)}</div>' for picture, text in items
     )
     return (
         f'<figure id="{label}" class="drawing"><div style="display:grid;gap:.6em;'
-        f'grid-template-columns:repeat(auto-fit,minmax({least},1fr))">{cells}</div>'
+        f'grid-template-columns:{columns}">{cells}</div>'
         f"<figcaption>{inline(caption)}</figcaption></figure>"
     )
 
@@ -427,7 +427,7 @@ def photographs() -> str:
     return _gallery(
         items,
         label="photographs-filtered",
-        least="9.5rem",
+        columns="repeat(3,1fr)",
         caption=(
             "Two photographs through separable kernels. The blur takes a bell down the columns, then along the rows. The edges are "
             "$\\sqrt{a^2 + b^2}$ of two convolutions, with a slope across and a small blur along ($3 \\times 3$ taps); dark is strong."
@@ -467,7 +467,7 @@ def orientations() -> str:
     return _gallery(
         items,
         label="photographs-oriented",
-        least="9.5rem",
+        columns="repeat(auto-fit,minmax(max(7rem,22%),1fr))",
         caption=(
             f"One layer, four orientations: waves under a bell ($19 \\times 19$ taps, wavelength 6 pixels) and their answers to the first photograph, "
             "dark is strong. Each is $\\sqrt{a^2 + b^2}$ of two kernels, a quarter of a wave apart, so that it does not matter where in the wave a line "
