@@ -35,10 +35,12 @@ from numba.extending import intrinsic
 from derivable.jit import get_num_threads, kernel, parallel_for
 
 __all__ = [
+    "LINES",
     "ROWS",
     "VECTORS",
     "VECTOR_BYTES",
     "clear",
+    "correlate_tile",
     "lanes",
     "move",
     "move_every_other",
@@ -76,6 +78,7 @@ def registers() -> tuple[int, int]:
 VECTOR_BYTES, REGISTERS = registers()
 ROWS = 8 if REGISTERS == 32 else 4  # rows of a tile
 VECTORS = 3  # vectors in a row of a tile, at most
+LINES = 4  # output rows that share each line of the input in a correlation of one plane
 
 
 def lanes_plain(array: Any) -> int:
@@ -125,6 +128,21 @@ def multiply_rows_plain(  # type: ignore[no-untyped-def]
                     row = a[ia + i * a_pitch + y * a_line + t * a_step]
                     total += row * b[ib + y * b_line + t * width + j]
             c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
+
+
+@kernel
+def correlate_tile_plain(  # type: ignore[no-untyped-def]
+    lines, vectors, kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
+):
+    """Correlate one plane, a tile of its output: the same as `correlate_tile`, as loops."""
+    for i in range(rows):
+        for j in range(columns):
+            total = out.dtype.type(first)
+            for a in range(kh):
+                for b in range(kw):
+                    total += w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j]
+            place = io + i * out_pitch + j
+            out[place] = out[place] + total if add else total
 
 
 @kernel
@@ -202,15 +220,15 @@ class Emitter:
         """Store one vector."""
         self.builder.store(vector, self.builder.bitcast(address, vector.type.as_pointer())).align = self.bytes
 
+    def spread(self, number: Any) -> Any:
+        """Return a vector with one number in every lane."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        one = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None))
+
     def copies(self, address: Any) -> Any:
         """Load one number into every lane."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(
-            undefined, self.builder.load(address), ir.Constant(ir.IntType(32), 0)
-        )
-        return self.builder.shuffle_vector(
-            one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None)
-        )
+        return self.spread(self.builder.load(address))
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
         """Return x * y + z. `fmuladd` lets the processor fuse it; `fma` would call a slow library where it cannot."""
@@ -339,6 +357,55 @@ def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
     return product
 
 
+def plane_tile(lines: int, vectors: int) -> Any:
+    """Return the intrinsic for `lines` output rows by `vectors` vectors of a correlation in one plane."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = dict(zip(names, args, strict=True))
+        kinds = dict(zip(names, signature.args, strict=True))
+        llvm = Emitter(context, builder, kinds["out"].dtype)
+        x = llvm.data(kinds["x"], value["x"], value["ix"])
+        w = llvm.data(kinds["w"], value["w"], value["iw"])
+        out = llvm.data(kinds["out"], value["out"], value["io"])
+        shifts = llvm.data(kinds["shifts"], value["shifts"], llvm.index(0))
+        first = llvm.spread(value["first"])
+        sums = [[cgutils.alloca_once_value(builder, first) for _ in range(vectors)] for _ in range(lines)]
+
+        def meet(line: Any, rows: range) -> None:
+            """Let one line of x meet the output rows it belongs to; row i takes it with the kernel's line - i."""
+            x_line = llvm.at(x, builder.mul(line, value["pitch"]))
+            with cgutils.for_range(builder, value["kw"]) as tap:
+                place = llvm.at(x_line, builder.load(llvm.at(shifts, tap.index)))
+                vector = [llvm.load(llvm.at(place, v * llvm.lanes)) for v in range(vectors)]
+                for i in rows:
+                    w_line = builder.mul(builder.sub(line, llvm.index(i)), value["kw"])
+                    number = llvm.copies(llvm.at(w, w_line, tap.index))
+                    for v in range(vectors):
+                        builder.store(llvm.multiply_add(number, vector[v], builder.load(sums[i][v])), sums[i][v])
+
+        # The first lines belong to the first rows only, the last ones to the last rows.
+        for line in range(lines - 1):
+            meet(llvm.index(line), range(line + 1))
+        with cgutils.for_range(builder, builder.sub(value["kh"], llvm.index(lines - 1))) as middle:
+            meet(builder.add(middle.index, llvm.index(lines - 1)), range(lines))
+        for line in range(lines - 1):
+            meet(builder.add(value["kh"], llvm.index(line)), range(line + 1, lines))
+        llvm.write_tile(sums, out, value["out_pitch"], value["rows"], value["columns"], value["add"])
+        return context.get_dummy_value()
+
+    names = "kh kw x ix pitch shifts w iw first out io out_pitch rows columns add".split()
+
+    @intrinsic
+    def correlate(  # type: ignore[no-untyped-def]
+        typing, kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
+    ):
+        check(x, w, out)
+        n = types.intp
+        return types.void(n, n, x, n, n, shifts, w, n, out.dtype, out, n, n, n, n, types.boolean), emit
+
+    return correlate
+
+
 def check(*arrays: Any) -> None:
     """Refuse, while compiling, what the vector instructions are not written for."""
     for array in arrays:
@@ -414,6 +481,8 @@ def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
 
 
 packed_1, packed_2, packed_3 = (tile_product(False, vectors) for vectors in (1, 2, 3))
+line_1, line_2, line_4 = (plane_tile(1, vectors) for vectors in (1, 2, 4))
+lines_1, lines_2, lines_4 = (plane_tile(LINES, vectors) for vectors in (1, 2, 4))
 rows_1, rows_2, rows_3 = (tile_product(True, vectors) for vectors in (1, 2, 3))
 
 
@@ -467,8 +536,53 @@ def multiply_rows(  # type: ignore[no-untyped-def]
         rows_1(lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add)
 
 
+@kernel
+def correlate_tile(  # type: ignore[no-untyped-def]
+    lines, vectors, kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
+):
+    """Correlate one plane, a tile of its output.
+
+    out[io + i * out_pitch + j] becomes (or grows by) `first` plus the sum over a < kh and b < kw of
+    w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j], for i < rows and j < columns. Each vector of x is loaded
+    once for all rows of the tile. The whole tile must be readable in x, also where fewer rows and columns exist.
+
+    Args:
+        lines: rows of a whole tile: LINES, which needs kh >= LINES - 1, or 1.
+        vectors: vectors in a row of the tile: 1, 2 or 4.
+        kh: rows of the kernel.
+        kw: columns of the kernel.
+        x: flat array with the plane.
+        ix: where the number stands that meets the first tap at the first output.
+        pitch: distance of two lines of x.
+        shifts: for each column of the kernel, how far it lies from the first one in x.
+        w: flat array with the kernel.
+        iw: where it starts.
+        first: what the sums start from.
+        out: flat array with the result.
+        io: where the tile starts.
+        out_pitch: distance of two rows of the tile.
+        rows: rows that exist, 1 to lines.
+        columns: columns that exist; more than (vectors - 1) * lanes.
+        add: whether to add to what is there.
+    """
+    if lines == 1:
+        if vectors == 4:
+            line_4(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+        elif vectors == 2:
+            line_2(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+        else:
+            line_1(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    elif vectors == 4:
+        lines_4(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    elif vectors == 2:
+        lines_2(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    else:
+        lines_1(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+
+
 if numba.config.DISABLE_JIT:
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
+    correlate_tile = correlate_tile_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain
 else:
     turn = turn_block  # target[i + offsets[j + t] + r] = source[k + r * pitch + t] for t, r < ROWS

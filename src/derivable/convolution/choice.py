@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from derivable.convolution import direct
+from derivable.convolution import bands, direct, implicit
 from derivable.jit import parallel_for
 from derivable.validation import check_choice
 
 __all__ = ["METHODS", "choose", "run_convolution", "run_input_gradient", "run_kernel_gradient"]
 
-METHODS = ("auto", "direct")
+METHODS = ("auto", "direct", "bands", "implicit")
 # Under so many multiplications (some 100 microseconds) waking a thread costs more than it brings.
 PARALLEL_WORK = 1 << 20
 
@@ -35,8 +35,12 @@ def run_convolution(
     method: str = "auto",
 ) -> Any:  # fmt: skip
     """Return the convolution of normal forms, by the method asked for or chosen."""
-    if method != "auto":
-        choose(method)
+    if method == "bands":
+        result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
+        return bands.convolution_bands(x, w, bias, result, stride, before, dilation, groups)
+    if method == "implicit":
+        result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
+        return implicit.convolution_implicit(x, w, result, stride, before, dilation, groups, bias)
     planes = x.shape[0] * w.shape[0] * out[0]
     work = planes * out[1] * out[2] * (w.size // w.shape[0])
     result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
