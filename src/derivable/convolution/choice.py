@@ -1,33 +1,117 @@
 """Which algorithm computes a layer, and on how many threads.
 
 The layers and their derivatives call the three functions `run_...` with arrays in normal form (see
-[`direct`][derivable.convolution.direct]). A further algorithm is added here: its name to `METHODS`, its conditions to
-`choose`, its call to `run_convolution`.
+[`direct`][derivable.convolution.direct]). The algorithms:
+
+- `direct`: the definition, row by row; any dtype, and no preparation, so it is best for small work;
+- `bands`: few channels, a tile of output rows in registers ([`bands`][derivable.convolution.bands]);
+- `implicit`: many channels, a matrix product ([`implicit`][derivable.convolution.implicit]).
+
+`costs` estimates the time of each from the shapes, and `choose` takes the least. A further algorithm is added here: its
+name to `METHODS`, its cost to `costs`, its call to `run_convolution`.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from derivable.convolution import direct
+from derivable.convolution import bands, direct, implicit
 from derivable.jit import parallel_for
+from derivable.simd import LINES, ROWS, VECTOR_BYTES
 from derivable.validation import check_choice
 
-__all__ = ["METHODS", "choose", "run_convolution", "run_input_gradient", "run_kernel_gradient"]
+__all__ = ["METHODS", "choose", "costs", "run_convolution", "run_input_gradient", "run_kernel_gradient"]
 
-METHODS = ("auto", "direct")
+METHODS = ("auto", "direct", "bands", "implicit")
 # Under so many multiplications (some 100 microseconds) waking a thread costs more than it brings.
 PARALLEL_WORK = 1 << 20
+# Under so many multiplications the definition is done before the others are prepared.
+SMALL_WORK = 1 << 15
 
 Triple = tuple[int, ...]
 
 
-def choose(method: str) -> str:
-    """Return the algorithm for a layer: the one that was asked for, else `direct`."""
+def costs(
+    x_shape: Triple, w_shape: Triple, out: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any
+) -> dict[str, float]:
+    """Estimate the time of each algorithm on one core, in steps: one step is one vector multiply-add.
+
+    The constants are measured, and rounded. What matters is where the lines cross.
+
+    Args:
+        x_shape: shape of the input in normal form.
+        w_shape: shape of the kernel in normal form.
+        out: sizes of the output.
+        stride: three ints.
+        dilation: three ints.
+        groups: the number of groups.
+        dtype: the arrays' dtype; anything but float32 and float64 can only be computed by `direct`.
+
+    Returns:
+        Steps by algorithm.
+    """
+    batch, (out_channels, channels), taps = x_shape[0], w_shape[:2], math.prod(w_shape[2:])
+    lanes = VECTOR_BYTES // dtype.itemsize
+    positions = math.prod(out)
+    # A row of outputs takes whole vectors; the definition needs several steps for one, as it loads and stores sums.
+    rows = batch * out[0] * out[1] * -(-out[2] // lanes)
+    work = rows * out_channels * channels * taps
+    result = {"direct": (4.0 if stride[2] == 1 else 4.0 + lanes) * work}
+    if dtype.char in "fd":
+        share = LINES if stride[1] == dilation[1] == 1 and w_shape[3] >= LINES - 1 and out[1] > 1 else 1
+        tiles = rows * out_channels * channels * w_shape[2] / share
+        lines = batch * groups * channels * w_shape[2] * out[0] * out[1] * stride[1] * min(stride[2], w_shape[4])
+        copied = lines * out[2] / lanes * (2 if stride[2] <= 2 else 2 * lanes)
+        result["bands"] = (1.2 if share > 1 else 2.2) * work + 30 * tiles + 40 * lines + copied + 20000
+        # The matrix product: whole panels of out channels; each vector of patches is packed once.
+        panels = groups * -(-(out_channels // groups) // ROWS)
+        vectors = batch * -(-positions // lanes)
+        pack = 8.0 if stride[2] <= 2 else 4.0 * lanes
+        if w_shape[2:] != (1, 1, 1) and out[2] < lanes:
+            pack *= lanes / out[2]
+        multiply = vectors * channels * taps * panels * ROWS * 1.1
+        result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
+    return result
+
+
+def choose(
+    x_shape: Triple, w_shape: Triple, out: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any
+) -> str:
+    """Return the algorithm with the least cost."""
+    if math.prod(out) * x_shape[0] * math.prod(w_shape) < SMALL_WORK or dtype.char not in "fd":
+        return "direct"
+    estimates = costs(x_shape, w_shape, out, stride, dilation, groups, dtype)
+    return min(estimates, key=estimates.__getitem__)
+
+
+def padded(x_sizes: Triple, w_sizes: Triple, out: Triple, stride: Triple, before: Triple, dilation: Triple) -> bool:
+    """Return whether any output has taps outside the input."""
+    return any(
+        b > 0 or (o - 1) * s - b + (k - 1) * d >= n
+        for n, k, o, s, b, d in zip(x_sizes, w_sizes, out, stride, before, dilation, strict=True)
+    )
+
+
+def finite(w: Any) -> bool:
+    """Return whether all numbers are finite: one sum tells, unless it overflows."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(w.sum()) or np.isfinite(w).all())
+
+
+def check_method(method: str, dtype: Any, usable: bool) -> None:
+    """Raise ValueError if the algorithm asked for is unknown or cannot compute this layer."""
     check_choice(method, "method", METHODS)
-    return "direct"
+    if method in ("auto", "direct"):
+        return
+    if dtype.char not in "fd":
+        raise ValueError(f"method {method!r} computes float32 and float64, got {dtype}: use 'direct'")
+    if not usable:
+        raise ValueError(
+            f"method {method!r} multiplies the zeros of the padding and needs a finite weight: use 'direct'"
+        )
 
 
 def run_convolution(
@@ -35,11 +119,22 @@ def run_convolution(
     method: str = "auto",
 ) -> Any:  # fmt: skip
     """Return the convolution of normal forms, by the method asked for or chosen."""
-    if method != "auto":
-        choose(method)
+    chosen = method
+    if method == "auto":
+        chosen = choose(x.shape, w.shape, out, stride, dilation, groups, x.dtype)
+    if chosen != "direct" or method != "auto":
+        usable = not padded(x.shape[2:], w.shape[2:], out, stride, before, dilation) or finite(w)
+        if method != "auto":
+            check_method(method, x.dtype, usable)
+        elif not usable:
+            chosen = "direct"
+    result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
+    if chosen == "implicit":
+        return implicit.convolution_implicit(x, w, result, stride, before, dilation, groups, bias)
+    if chosen == "bands":
+        return bands.convolution_bands(x, w, bias, result, stride, before, dilation, groups)
     planes = x.shape[0] * w.shape[0] * out[0]
     work = planes * out[1] * out[2] * (w.size // w.shape[0])
-    result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
     arguments = (x, w, bias, result, stride, before, dilation, groups)
     way = direct.plane_at_once(x.shape[2:], w.shape[2:], out, stride, before, dilation)
     if way == 1 or (way == 2 and np.isfinite(w).all()):
@@ -58,13 +153,24 @@ def run_input_gradient(
     method: str = "auto",
 ) -> Any:  # fmt: skip
     """Return the transposed map: the derivative in x, or a transposed convolution."""
+    channels = w.shape[1] * groups
+    turned_shape = (channels, w.shape[0] // groups, *w.shape[2:])
+    chosen = method
+    if method == "auto":
+        # With a stride each input meets only a part of the taps: the work is that of as many outputs as g has numbers.
+        per_tap = g.shape[2:] if stride != (1, 1, 1) else sizes
+        chosen = choose(g.shape, turned_shape, per_tap, (1, 1, 1), dilation, groups, g.dtype)
+        if chosen != "direct" and not finite(w):
+            chosen = "direct"
+    else:
+        check_method(method, g.dtype, method == "direct" or finite(w))
+    if chosen == "implicit":
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        return implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
     if stride == (1, 1, 1):
         turned = direct.transposed_kernel(w, groups)
         back = tuple((k - 1) * d - b for k, d, b in zip(w.shape[2:], dilation, before, strict=True))
-        return run_convolution(g, turned, bias, sizes, stride, back, dilation, groups, method)
-    if method != "auto":
-        choose(method)
-    channels = w.shape[1] * groups
+        return run_convolution(g, turned, bias, sizes, stride, back, dilation, groups, chosen)
     result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
     arguments = (g, w, bias, result, stride, before, dilation, groups)
     planes = g.shape[0] * channels * sizes[0]
@@ -80,12 +186,16 @@ def run_kernel_gradient(
     method: str = "auto",
 ) -> Any:  # fmt: skip
     """Return the derivative in the kernel."""
-    if method != "auto":
-        choose(method)
     channels = x.shape[1] // groups
     result = np.empty((g.shape[1], channels, *kernel_sizes), dtype=x.dtype)
-    arguments = (g, x, result, stride, before, dilation, groups)
     work = g.size * (result.size // result.shape[0])
+    if method != "auto":
+        check_method(method, x.dtype, True)
+    elif x.dtype.char in "fd" and work >= SMALL_WORK and g.shape[1] // groups >= 4:
+        method = "implicit"
+    if method == "implicit":
+        return implicit.kernel_gradient_implicit(g, x, result, stride, before, dilation, groups)
+    arguments = (g, x, result, stride, before, dilation, groups)
     planes = result.shape[0] * channels * kernel_sizes[0]
     if work < PARALLEL_WORK:
         direct.kernel_gradient_part(0, planes, *arguments)

@@ -1,0 +1,495 @@
+"""Convolution as a matrix product whose second matrix never exists as a whole.
+
+For one image a layer's output is a matrix product: out[o, p] is the sum over k of w[o, k] * patches[k, p]. Here p runs
+over the output positions, k = (tap, channel) over the numbers of a patch, and patches[k, p] is the input number under
+tap k at position p. The matrix of patches is as many times larger than the input as the kernel has taps ("im2col"), so
+only a block of it is ever made, in a buffer that stays in the cache:
+
+1. the kernel is packed once: panels of ROWS out channels, the order that the micro-kernel reads;
+2. a block of positions and a stretch of k are packed from the input, row by row of the image; this is where stride,
+   dilation and padding are dealt with, so the micro-kernel knows nothing of them;
+3. the micro-kernel multiplies all panels of the kernel with the block while it is in the cache.
+
+Each number is packed once and then met by all out channels, which is what pays for the packing.
+
+All functions work on the normal form of a layer: `x` (batch, channels, D, H, W), `w` (out channels, channels / groups,
+KD, KH, KW), `out` (batch, out channels, OD, OH, OW), C-contiguous and of one dtype, float32 or float64. `taps` is an array
+of three ints for each tap of the kernel: output index o meets input index o * stride + tap.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from derivable.jit import get_num_threads, kernel, parallel_for
+from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, clear, lanes, move, move_every_other, multiply_rows, multiply_tile, turn
+
+DEPTH = 256  # terms of the sum in one block: a tile's panel of patches then fits the nearest cache
+SMALL = 1 << 16  # numbers under which a kernel is packed by one thread
+LARGE = 1 << 19  # multiplications from which on more threads pay
+SUMS = 576  # rows of sums that are kept while the gradient of a kernel is computed
+TILES = 8  # tiles of positions in one block: all of them together fit the next cache
+
+
+def convolution_implicit(x, w, out, stride, before, dilation, groups, bias=None):  # type: ignore[no-untyped-def]
+    """Compute a layer's convolution into `out`."""
+    taps = tap_shifts(w.shape[2:], before, dilation)
+    return multiply_patches(x, w, np.arange(len(taps)), False, out, taps, tuple(stride), groups, bias)
+
+
+def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None):  # type: ignore[no-untyped-def]
+    """Compute into `out` the product of the chosen taps of the kernel (turned round or not) with the patches of `x`."""
+    batch, positions = x.shape[0], out.shape[2] * out.shape[3] * out.shape[4]
+    if len(taps) == 1 and stride == (1, 1, 1) and not taps.any() and x.shape[2:] == out.shape[2:]:
+        # Every position meets itself: the image is one long row.
+        x, shape = x.reshape(*x.shape[:2], 1, 1, -1), (*out.shape[:2], 1, 1, positions)
+    else:
+        shape = out.shape
+    panels = -(-(shape[1] // groups) // ROWS)
+    packed = np.empty(groups * panels * ROWS * len(taps) * (x.shape[1] // groups), w.dtype)
+    flat_w = w.reshape(*w.shape[:2], -1)
+    # The order of a panel is (tap, channel), that of the kernel (channel, tap).
+    inner = x.shape[1] // groups
+    offsets = (np.arange(len(taps)) * inner + np.arange(inner)[:, None]).reshape(-1) * ROWS
+    if packed.size < SMALL:
+        pack_kernel_part(0, groups * panels, flat_w, packed, chosen, turned, groups, offsets)
+    else:
+        parallel_for(pack_kernel_part, groups * panels, flat_w, packed, chosen, turned, groups, offsets)
+    width = VECTORS * VECTOR_BYTES // x.itemsize
+    tiles = -(-positions // width)
+    threads = get_num_threads() if positions * batch * packed.size >= LARGE else 1
+    # Few positions are cut into smaller blocks, and as a last resort the out channels are shared among threads.
+    size = max(1, min(TILES, tiles, batch * groups * tiles // threads))
+    blocks = -(-tiles // size)
+    parts = 1 if batch * groups * blocks >= threads else min(panels, threads)
+    plan = (blocks, size, parts, panels)
+    items = batch * groups * blocks * parts
+    if bias is None:
+        bias = np.zeros(0, x.dtype)
+    flat_x, flat_out = x.reshape(-1), out.reshape(-1)
+    args = (flat_x, packed, taps, bias, flat_out, (x.shape, shape), stride, groups, plan)
+    if threads == 1:
+        implicit_part(0, items, *args)
+    else:
+        parallel_for(implicit_part, items, *args, pieces=min(items, 4 * threads))
+    return out
+
+
+@kernel
+def pack_kernel_part(start, stop, w, packed, chosen, turned, groups, offsets):  # type: ignore[no-untyped-def]
+    """Pack the panels start..stop of the kernel: [group][panel][tap][channel][row], filled up with zeros.
+
+    `chosen` lists the taps to pack. `turned` exchanges the roles of out channels and channels. `offsets` says where in a
+    panel to put what stands at index (channel, tap) of the kernel.
+    """
+    out_channels, channels, taps = w.shape
+    flat = w.reshape(-1)
+    size = channels * taps
+    # In w, a step to the next row of a panel, to its next channel, and to the next group.
+    if turned:
+        row_step, channel_step, per_group, inner = taps, size, channels, out_channels // groups
+    else:
+        row_step, channel_step, per_group, inner = size, taps, out_channels // groups, channels
+    group_step = out_channels // groups * size
+    panels = (per_group + ROWS - 1) // ROWS
+    for item in range(start, stop):
+        group, panel = divmod(item, panels)
+        rows = min(ROWS, per_group - panel * ROWS)
+        base, done = group * group_step + panel * ROWS * row_step, 0
+        start_of_panel = item * chosen.shape[0] * inner * ROWS
+        for c in range(inner):
+            here, k = base + c * channel_step, 0
+            if rows == ROWS and row_step == 1:
+                for row in range(ROWS):
+                    packed[at(start_of_panel + offsets[c] + row)] = flat[at(here + chosen[0] + row)]
+                continue
+            if rows == ROWS and chosen.shape[0] == taps:
+                if turned:
+                    # The taps of one channel in each row.
+                    while k + ROWS <= taps:
+                        turn(packed, start_of_panel, offsets, c * taps + k, flat, here + k, row_step)
+                        k += ROWS
+                elif c == 0:
+                    # All taps of all channels lie in one row.
+                    while done + ROWS <= inner * taps:
+                        turn(packed, start_of_panel, offsets, done, flat, base + done, row_step)
+                        done += ROWS
+            while k < chosen.shape[0]:
+                if turned or c * taps + k >= done:
+                    target = start_of_panel + offsets[c * chosen.shape[0] + k]
+                    for row in range(ROWS):
+                        packed[target + row] = flat[here + chosen[k] + row * row_step] if row < rows else 0
+                k += 1
+
+
+@kernel(inline="always")
+def at(i):  # type: ignore[no-untyped-def]
+    """Return an index as unsigned, for which Numba needs no test whether it is negative."""
+    return np.uintp(i)
+
+
+@kernel
+def fill_rows(panel, i, width, x, place, plane, count, step, stretches, rows):  # type: ignore[no-untyped-def]
+    """Write `count` rows of a panel, row r from x[place + r * plane:]; each is a sequence of stretches.
+
+    It copies whole vectors. What one stretch spoils behind it the next one writes, and so does the next row.
+    """
+    vector = lanes(panel)
+    for r in range(count):
+        source = place + r * plane
+        target = i + r * width
+        for s in range(stretches):
+            length, begin, end = rows[at(4 * s)], rows[at(4 * s + 1)], rows[at(4 * s + 2)]
+            place_of_stretch = source + rows[at(4 * s + 3)]
+            t = 0
+            while t < begin:
+                clear(panel, target + t)
+                t += vector
+            t = begin
+            if step == 1:
+                while t < end:
+                    move(panel, target + t, x, place_of_stretch + t)
+                    t += vector
+            else:
+                while t < end:
+                    move_every_other(panel, target + t, x, place_of_stretch + 2 * t)
+                    t += vector
+            t = end
+            while t < length:
+                clear(panel, target + t)
+                t += vector
+            target += length
+
+
+@kernel
+def fill_rows_exactly(panel, i, width, x, place, plane, count, step, stretches, rows):  # type: ignore[no-untyped-def]
+    """Do the same for any step, and read no number of x that is not needed: for the last rows of x."""
+    for r in range(count):
+        target = i + r * width
+        for s in range(stretches):
+            length, begin, end = rows[4 * s], rows[4 * s + 1], rows[4 * s + 2]
+            source = place + r * plane + rows[4 * s + 3]
+            for t in range(length):
+                panel[at(target + t)] = x[at(source + t * step)] if begin <= t < end else 0
+            target += length
+
+
+@kernel
+def pack_patches(  # type: ignore[no-untyped-def]
+    x, first_channel, channels, x_shape, taps, stride, first_k, last_k, position, count, width, out_shape, panel, start,
+    rows,
+):  # fmt: skip
+    """Pack the patches at `count` output positions from `position` on, for k from first_k to last_k.
+
+    panel[start + (k - first_k) * width + t] becomes the input number under tap k at the t-th position, zero where that
+    is padding and zero from `count` to `width`. Positions are handled as stretches of one output row each; `rows` is
+    working space, for each stretch: length, where its real input begins, ends, and its place in x.
+    """
+    _, _, depth, height, breadth = x_shape
+    _, _, _, out_height, out_width = out_shape
+    plane = depth * height * breadth
+    tap, c = divmod(first_k, channels)
+    k, i, vector = first_k, start, lanes(x)
+    while k < last_k:
+        # One tap: where the stretches of positions lie in the input, for all channels.
+        stretches, done, furthest = 0, 0, 0
+        rest, w0 = divmod(position, out_width)
+        d0, h0 = divmod(rest, out_height)
+        while done < count:
+            length = min(out_width - w0, count - done)
+            d = d0 * stride[0] + taps[tap, 0]
+            h = h0 * stride[1] + taps[tap, 1]
+            w = w0 * stride[2] + taps[tap, 2]
+            begin, end = 0, 0
+            if 0 <= d < depth and 0 <= h < height and w < breadth:
+                begin = 0 if w >= 0 else min(length, (-w + stride[2] - 1) // stride[2])
+                end = max(begin, min(length, (breadth - 1 - w) // stride[2] + 1))
+            place = (d * height + h) * breadth + w
+            rows[4 * stretches] = length
+            rows[4 * stretches + 1] = begin
+            rows[4 * stretches + 2] = end
+            rows[4 * stretches + 3] = place
+            furthest = max(furthest, place + (end + vector) * stride[2])
+            stretches += 1
+            done += length
+            w0 = 0
+            h0 += 1
+            if h0 == out_height:
+                h0 = 0
+                d0 += 1
+        rows[4 * stretches - 4] += width - count
+        last_c = min(channels, c + last_k - k)
+        # The last channels of the last image are copied with care not to read behind the end of x.
+        fast = 0
+        if stride[2] <= 2:
+            fast = min(max(0, (x.size - furthest) // plane + 1 - first_channel - c), last_c - c)
+        place = (first_channel + c) * plane
+        fill_rows(panel, i, width, x, place, plane, fast, stride[2], stretches, rows)
+        i += fast * width
+        place += fast * plane
+        slow = last_c - c - fast
+        fill_rows_exactly(panel, i, width, x, place, plane, slow, stride[2], stretches, rows)
+        i += slow * width
+        k += last_c - c
+        tap += 1
+        c = 0
+
+
+@kernel
+def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, groups, plan):  # type: ignore[no-untyped-def]
+    """Compute the pieces start..stop of the output, counted over (batch, group, block of positions, part of channels)."""
+    blocks, size, parts, panels = plan
+    x_shape, out_shape = shapes
+    out_channels = out_shape[1]
+    per_group, channels = out_channels // groups, x_shape[1] // groups
+    positions = out_shape[2] * out_shape[3] * out_shape[4]
+    total = taps.shape[0] * channels
+    vector = lanes(x)
+    width = VECTORS * vector
+    deepest = min(DEPTH, total)
+    patches = np.empty(size * deepest * width + vector, x.dtype)
+    rows = np.empty(4 * width, np.int64)
+    for item in range(start, stop):
+        rest, part = divmod(item, parts)
+        rest, block = divmod(rest, blocks)
+        n, group = divmod(rest, groups)
+        first, last = block * size * width, min(positions, (block + 1) * size * width)
+        first_panel, last_panel = panels * part // parts, panels * (part + 1) // parts
+        first_channel = n * x_shape[1] + group * channels
+        for k in range(0, total, DEPTH):
+            depth = min(DEPTH, total - k)
+            for p in range(first, last, width):
+                count = min(width, last - p)
+                vectors = (count + vector - 1) // vector
+                tile = (p - first) * depth
+                pack_patches(
+                    x, first_channel, channels, x_shape, taps, stride, k, k + depth, p, count, vectors * vector,
+                    out_shape, patches, tile, rows,
+                )  # fmt: skip
+                for q in range(first_panel, last_panel):
+                    channel = q * ROWS
+                    row = n * out_channels + group * per_group + channel
+                    multiply_tile(
+                        depth, vectors, packed, ((group * panels + q) * total + k) * ROWS, patches, tile,
+                        out, row * positions + p, positions, min(ROWS, per_group - channel), count, k > 0,
+                    )  # fmt: skip
+        if bias.size > 0:
+            for channel in range(first_panel * ROWS, min(per_group, last_panel * ROWS)):
+                o = group * per_group + channel
+                for p in range(first, last):
+                    out[(n * out_channels + o) * positions + p] += bias[o]
+
+
+# ------------------------------------------------------------------------------ gradient with respect to the input
+
+
+def tap_shifts(kernel_shape, before, dilation):  # type: ignore[no-untyped-def]
+    """Return the taps of a layer: output index o meets input index o * stride + tap."""
+    axes = [k * d - b for k, d, b in zip(map(np.arange, kernel_shape), dilation, before, strict=True)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.int64)
+
+
+def input_gradient_implicit(g, w, out, stride, before, dilation, groups, bias=None):  # type: ignore[no-untyped-def]
+    """Compute the transposed map of a layer's convolution, applied to `g`, into `out`.
+
+    Input index i meets output index o under tap k where i = o * stride - before + k * dilation. So the input indices
+    fall into classes by their remainder modulo the stride. Each class, i = stride * q + r, meets only
+    the taps with (r + before - k * dilation) divisible by the stride, and these at o = q + that quotient: a plain
+    convolution with stride 1, of `g` with a part of the kernel.
+    """
+    unit = (1, 1, 1)
+    axes = []
+    for size, taps, s, b, d in zip(out.shape[2:], w.shape[2:], stride, before, dilation, strict=True):
+        k = np.arange(taps)
+        axes.append([(r, k[(r + b - k * d) % s == 0], s, b, d) for r in range(min(s, size))])
+    for classes in itertools.product(*axes):
+        shifts = [(r + b - k * d) // s for r, k, s, b, d in classes]
+        chosen = np.stack(np.meshgrid(*(c[1] for c in classes), indexing="ij"), axis=-1).reshape(-1, 3)
+        chosen = (chosen[:, 0] * w.shape[3] + chosen[:, 1]) * w.shape[4] + chosen[:, 2]
+        view = out[:, :, *(slice(c[0], None, c[2]) for c in classes)]
+        if chosen.size == 0:
+            view[...] = 0 if bias is None else bias[:, None, None, None]
+            continue
+        target = view if tuple(stride) == unit else np.empty(view.shape, out.dtype)
+        taps = np.stack(np.meshgrid(*shifts, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.int64)
+        multiply_patches(g, w, chosen, True, target, taps, unit, groups, bias)
+        if target is not view:
+            view[...] = target
+    return out
+
+
+# ----------------------------------------------------------------------------- gradient with respect to the kernel
+
+
+def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the derivative of sum(g * convolution(x, w)) with respect to `w` into `out`.
+
+    It is the matrix product of `g` with the transposed patches: out[o, (c, tap)] is the sum over the positions p of
+    g[o, p] * x[c, p * stride + tap]. The sum runs along the rows of the image. The micro-kernel reads x as it
+    lies, and only where a tap falls inside: ROWS channels under one tap at a time or, where there are few channels,
+    one channel under ROWS neighbouring taps. `g` is packed, block by block, with the out channels side by side.
+    """
+    out_channels, channels = out.shape[:2]
+    per_group = out_channels // groups
+    table, places = row_table(channels, x.shape[2:], out.shape[2:], before, dilation)
+    vector = VECTOR_BYTES // x.itemsize
+    threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
+    blocks = -(-per_group // (VECTORS * vector))
+    width = -(-per_group // (blocks * vector)) * vector
+    chunks = max(-(-len(table) * ROWS // SUMS), -(-threads // (groups * blocks)))
+    chunks = min(chunks, len(table))
+    items = groups * blocks * chunks
+    plan = (blocks, width, chunks)
+    args = (g.reshape(-1), x.reshape(-1), table, places, out.reshape(-1), (g.shape, x.shape), tuple(stride), groups, plan)
+    if threads == 1:
+        kernel_gradient_part(0, items, *args)
+    else:
+        parallel_for(kernel_gradient_part, items, *args, pieces=items)
+    return out
+
+
+def row_table(channels, x_shape, kernel_shape, before, dilation):  # type: ignore[no-untyped-def]
+    """Return which numbers of a patch the micro-kernel takes together as its rows, and their places in the kernel.
+
+    Returns:
+        (table, places): table[i] is (channel, number of rows, distance of two rows in x, shift in depth, shift in
+        height, shift in width of the first row and of the last, index of the first row); places[r] is the index of
+        row r in (channel, tap).
+    """
+    taps = tap_shifts(kernel_shape, before, dilation)
+    count, breadth = len(taps), kernel_shape[2]
+    table, places = [], []
+    if channels >= min(ROWS, breadth):
+        for c in range(0, channels, ROWS):
+            rows = min(ROWS, channels - c)
+            for tap, (d, h, w) in enumerate(taps.tolist()):
+                table.append((c, rows, math.prod(x_shape), d, h, w, w, len(places)))
+                places.extend((c + r) * count + tap for r in range(rows))
+    else:
+        for c in range(channels):
+            for tap in range(0, count, breadth):
+                for k in range(0, breadth, ROWS):
+                    rows = min(ROWS, breadth - k)
+                    (d, h, first), last = taps[tap + k].tolist(), int(taps[tap + k + rows - 1, 2])
+                    table.append((c, rows, dilation[2], d, h, first, last, len(places)))
+                    places.extend(c * count + tap + k + r for r in range(rows))
+    return np.array(table, np.int64), np.array(places, np.int64)
+
+
+@kernel(inline="always")
+def inside(shift, stride, size, count):  # type: ignore[no-untyped-def]
+    """Return first, end: the o < count with 0 <= o * stride + shift < size."""
+    first = 0 if shift >= 0 else (-shift + stride - 1) // stride
+    end = 0 if shift >= size else min(count, (size - 1 - shift) // stride + 1)
+    return first, end
+
+
+@kernel
+def pack_across(panel, i, g, place, pitch, count, columns, width, offsets):  # type: ignore[no-untyped-def]
+    """Write panel[i + t * width + j] = g[place + j * pitch + t] for t < count, j < columns, and zeros up to width."""
+    for t in range(ROWS):
+        offsets[t] = t * width
+    whole = columns // ROWS * ROWS
+    t = 0
+    while t + ROWS <= count:
+        for j in range(0, whole, ROWS):
+            turn(panel, i + t * width + j, offsets, 0, g, place + j * pitch + t, pitch)
+        t += ROWS
+    for j in range(columns):
+        for rest in range(t if j < whole else 0, count):
+            panel[at(i + rest * width + j)] = g[at(place + j * pitch + rest)]
+    for t in range(count):
+        for j in range(columns, width):
+            panel[at(i + t * width + j)] = 0
+
+
+@kernel
+def kernel_gradient_part(start, stop, g, x, table, places, out, shapes, stride, groups, plan):  # type: ignore[no-untyped-def]
+    """Compute the pieces start..stop of the gradient, counted over (group, block of out channels, chunk of the table)."""
+    blocks, wide, chunks = plan
+    (batch, out_channels, out_depth, out_height, out_width), (_, in_channels, depth, height, breadth) = shapes
+    per_group, channels = out_channels // groups, in_channels // groups
+    plane, positions = depth * height * breadth, out_depth * out_height * out_width
+    vector = lanes(x)
+    # One block of g: a few lines of one output plane, or a stretch of a single long line.
+    length = min(out_width, DEPTH)
+    lines = min(out_height, max(1, DEPTH // length))
+    panel = np.empty(lines * length * wide, x.dtype)
+    offsets = np.empty(ROWS, np.int64)
+    most = (table.shape[0] + chunks - 1) // chunks * ROWS
+    sums = np.empty(most * wide, x.dtype)
+    for item in range(start, stop):
+        rest, chunk = divmod(item, chunks)
+        group, block = divmod(rest, blocks)
+        first, last = table.shape[0] * chunk // chunks, table.shape[0] * (chunk + 1) // chunks
+        first_row, last_row = table[first, 7], table[last - 1, 7] + table[last - 1, 1]
+        o = block * wide
+        columns = min(wide, per_group - o)
+        vectors = (columns + vector - 1) // vector
+        width = vectors * vector
+        sums[:] = 0
+        for n in range(batch):
+            channel = n * out_channels + group * per_group + o
+            for od in range(out_depth):
+                for line in range(0, out_height, lines):
+                    last_line = min(out_height, line + lines)
+                    for w0 in range(0, out_width, length):
+                        last_w = min(out_width, w0 + length)
+                        here = (last_w - w0) * width  # one line of the block
+                        for y in range(line, last_line):
+                            place = channel * positions + (od * out_height + y) * out_width + w0
+                            pack_across(panel, (y - line) * here, g, place, positions, last_w - w0, columns, width, offsets)
+                        for i in range(first, last):
+                            d = od * stride[0] + table[i, 3]
+                            y0, y1 = inside(table[i, 4], stride[1], height, out_height)
+                            y0, y1 = max(y0, line), min(y1, last_line)
+                            if d < 0 or d >= depth or y0 >= y1:
+                                continue
+                            rows, pitch, shift, target = table[i, 1], table[i, 2], table[i, 5], table[i, 7] - first_row
+                            plane_of_d = ((n * in_channels + group * channels + table[i, 0]) * depth + d) * height
+                            # From t0 to t1 all rows are inside, from s0 to s1 at least one of them.
+                            s1 = inside(shift, stride[2], breadth, out_width)[1]
+                            s0 = inside(table[i, 6], stride[2], breadth, out_width)[0]
+                            t0 = inside(shift, stride[2], breadth, out_width)[0]
+                            t1 = inside(table[i, 6], stride[2], breadth, out_width)[1]
+                            s0, s1 = max(s0, w0), min(s1, last_w)
+                            t0, t1 = max(t0, w0), min(t1, last_w)
+                            if t0 < t1:
+                                a = (plane_of_d + y0 * stride[1] + table[i, 4]) * breadth + t0 * stride[2] + shift
+                                multiply_rows(
+                                    y1 - y0, t1 - t0, vectors, x, a, pitch, stride[1] * breadth, stride[2],
+                                    panel, (y0 - line) * here + (t0 - w0) * width, here,
+                                    sums, target * width, width, rows, width, True,
+                                )  # fmt: skip
+                            else:
+                                t0, t1 = s1, s1
+                            if s0 < t0 or t1 < s1:
+                                for y in range(y0, y1):
+                                    begin = (plane_of_d + y * stride[1] + table[i, 4]) * breadth
+                                    corner = (y - line) * here
+                                    for t in range(s0, s1):
+                                        if t0 <= t < t1:
+                                            continue
+                                        for r in range(rows):
+                                            w = t * stride[2] + shift + r * pitch
+                                            if 0 <= w < breadth:
+                                                add_multiple(
+                                                    sums, (target + r) * width, x[begin + w],
+                                                    panel, corner + (t - w0) * width, width,
+                                                )  # fmt: skip
+        size = places.shape[0]
+        for r in range(first_row, last_row, 64):  # a few rows at a time, for the sake of the cache
+            for j in range(columns):
+                for row in range(r, min(r + 64, last_row)):
+                    place = (group * per_group + o + j) * size + places[row]
+                    out[at(place)] = sums[at((row - first_row) * width + j)]
+
+
+@kernel(fastmath={"contract"})
+def add_multiple(target, i, factor, source, j, count):  # type: ignore[no-untyped-def]
+    """Add factor * source[j + t] to target[i + t] for t < count."""
+    for t in range(count):
+        target[at(i + t)] += factor * source[at(j + t)]

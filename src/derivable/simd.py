@@ -1,0 +1,628 @@
+"""The micro-kernel: a small matrix product that stays in the registers, under convolution and matrix products.
+
+A core multiplies and adds far faster than it can load and store. So the fastest matrix product holds a *tile* of the
+result in registers, and for each step of the sum loads one row of `b` (a few vectors) and a few single numbers of
+`a`, each of which meets all of that row:
+
+    for k in range(depth):
+        for i in range(ROWS):                     # a single number of a, copied into every lane
+            for v in range(vectors):              # a vector of b
+                tile[i, v] += a[k, i] * b[k, v]   # one instruction
+
+With R rows and V vectors that is R * V multiply-adds for R + V loads. The tile must fit the registers: 8 x 3 sums, 3
+vectors of `b` and one number of `a` fill 28 of the 32 registers of AVX-512 and NEON; 4 x 3 + 3 + 1 fill all 16 of
+AVX2 and SSE.
+
+LLVM does not find this form by itself, so the tile is written here as LLVM's own vector instructions, in an
+`@intrinsic`. Its plain twin, `multiply_tile_plain`, says the same in loops; it computes the same up to
+rounding (a processor with a fused multiply-add rounds once where a plain loop may round twice), and it stands in under
+`NUMBA_DISABLE_JIT=1`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import llvmlite.binding
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from derivable.jit import get_num_threads, kernel, parallel_for
+
+__all__ = [
+    "LINES",
+    "ROWS",
+    "VECTORS",
+    "VECTOR_BYTES",
+    "clear",
+    "correlate_tile",
+    "lanes",
+    "move",
+    "move_every_other",
+    "multiply_rows",
+    "multiply_tile",
+    "multiply_tile_plain",
+    "peak",
+    "turn",
+]
+
+
+def registers() -> tuple[int, int]:
+    """Return the width of this processor's vector registers in bytes, and their number.
+
+    Numba's own settings (`NUMBA_CPU_NAME`, `NUMBA_CPU_FEATURES`) come first: code must fit the processor that Numba
+    compiles for. Numba's cache on disk keeps one entry for each processor, so a stored kernel never meets another width.
+
+    Returns:
+        (bytes, count): (64, 32) with AVX-512, (32, 16) with AVX2, (16, 32) on 64-bit ARM, else (16, 16).
+    """
+    if numba.config.CPU_NAME or numba.config.CPU_FEATURES is not None:
+        words = (numba.config.CPU_FEATURES or "").split(",")
+        features = {word[1:]: word.startswith("+") for word in words if word}
+    else:
+        features = llvmlite.binding.get_host_cpu_features()
+    if features.get("avx512f") and features.get("avx512vl"):
+        return 64, 32
+    if features.get("avx2") and features.get("fma"):
+        return 32, 16
+    if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
+        return 16, 32
+    return 16, 16
+
+
+VECTOR_BYTES, REGISTERS = registers()
+ROWS = 8 if REGISTERS == 32 else 4  # rows of a tile
+VECTORS = 3  # vectors in a row of a tile, at most
+LINES = 4  # output rows that share each line of the input in a correlation of one plane
+
+
+def lanes_plain(array: Any) -> int:
+    """Return how many numbers of this array's dtype fit one vector."""
+    return int(VECTOR_BYTES // array.itemsize)
+
+
+@intrinsic
+def lanes_constant(typing, array):  # type: ignore[no-untyped-def]
+    """Return the same as a constant of the compiled code, which a loop over vectors needs to be fast."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_constant(types.intp, VECTOR_BYTES // (signature.args[0].dtype.bitwidth // 8))
+
+    return types.intp(array), emit
+
+
+lanes = lanes_plain if numba.config.DISABLE_JIT else lanes_constant
+
+
+# ------------------------------------------------------------------------------------------ the plain twins
+
+
+@kernel
+def multiply_tile_plain(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Multiply two packed panels into one tile of `c`: the same as `multiply_tile`, as loops."""
+    width = vectors * lanes(b)
+    for i in range(rows):
+        for j in range(columns):
+            total = c.dtype.type(0)
+            for k in range(depth):
+                total += a[ia + k * ROWS + i] * b[ib + k * width + j]
+            c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
+
+
+@kernel
+def multiply_rows_plain(  # type: ignore[no-untyped-def]
+    lines, length, vectors, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add
+):
+    """Multiply rows as they lie in `a` with a packed panel: the same as `multiply_rows`, as loops."""
+    width = vectors * lanes(b)
+    for i in range(rows):
+        for j in range(columns):
+            total = c.dtype.type(0)
+            for y in range(lines):
+                for t in range(length):
+                    row = a[ia + i * a_pitch + y * a_line + t * a_step]
+                    total += row * b[ib + y * b_line + t * width + j]
+            c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
+
+
+@kernel
+def correlate_tile_plain(  # type: ignore[no-untyped-def]
+    lines, vectors, kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
+):
+    """Correlate one plane, a tile of its output: the same as `correlate_tile`, as loops."""
+    for i in range(rows):
+        for j in range(columns):
+            total = out.dtype.type(first)
+            for a in range(kh):
+                for b in range(kw):
+                    total += w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j]
+            place = io + i * out_pitch + j
+            out[place] = out[place] + total if add else total
+
+
+@kernel
+def turn_plain(target, i, offsets, j, source, k, pitch):  # type: ignore[no-untyped-def]
+    """Turn a block of ROWS x ROWS numbers round: the same as `turn`, as loops."""
+    for t in range(ROWS):
+        for r in range(ROWS):
+            target[i + offsets[j + t] + r] = source[k + r * pitch + t]
+
+
+@kernel
+def clear_plain(target, i):  # type: ignore[no-untyped-def]
+    """Store one vector of zeros: the same as `clear`, as a loop."""
+    for t in range(lanes(target)):
+        target[i + t] = 0
+
+
+@kernel
+def move_plain(target, i, source, j):  # type: ignore[no-untyped-def]
+    """Copy one vector: the same as `move`, as a loop."""
+    for t in range(lanes(target)):
+        target[i + t] = source[j + t]
+
+
+@kernel
+def move_every_other_plain(target, i, source, j):  # type: ignore[no-untyped-def]
+    """Copy every other number into one vector: the same as `move_every_other`, as a loop."""
+    for t in range(lanes(target)):
+        target[i + t] = source[j + 2 * t]
+
+
+# ------------------------------------------------------------------------------------ in LLVM's own vectors
+
+
+class Emitter:
+    """Writes vector instructions for one dtype into a function that Numba is compiling."""
+
+    def __init__(self, context: Any, builder: Any, dtype: types.Type) -> None:
+        self.context, self.builder = context, builder
+        element = context.get_value_type(dtype)
+        self.bytes = dtype.bitwidth // 8
+        self.element = element
+        self.set_lanes(VECTOR_BYTES // self.bytes)
+
+    def set_lanes(self, lanes: int) -> None:
+        """Set how many numbers a vector has: as many as fit a register, unless a block has fewer."""
+        self.lanes = lanes
+        self.vector = ir.VectorType(self.element, lanes)
+        self.name = f"v{lanes}f{8 * self.bytes}"
+        self.zero = ir.Constant(self.vector, [0.0] * lanes)
+
+    def data(self, kind: types.Type, array: Any, start: Any) -> Any:
+        """Return the address of array[start]."""
+        return self.builder.gep(
+            self.context.make_array(kind)(self.context, self.builder, array).data, [start]
+        )
+
+    def index(self, number: int) -> Any:
+        """Return a constant index."""
+        return ir.Constant(ir.IntType(64), number)
+
+    def at(self, address: Any, *offsets: Any) -> Any:
+        """Return the address that many elements further on."""
+        for offset in offsets:
+            address = self.builder.gep(address, [self.index(offset) if isinstance(offset, int) else offset])
+        return address
+
+    def load(self, address: Any) -> Any:
+        """Load one vector; only the alignment of an element is promised."""
+        vector = self.builder.load(self.builder.bitcast(address, self.vector.as_pointer()))
+        vector.align = self.bytes
+        return vector
+
+    def store(self, vector: Any, address: Any) -> None:
+        """Store one vector."""
+        self.builder.store(vector, self.builder.bitcast(address, vector.type.as_pointer())).align = self.bytes
+
+    def spread(self, number: Any) -> Any:
+        """Return a vector with one number in every lane."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        one = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None))
+
+    def copies(self, address: Any) -> Any:
+        """Load one number into every lane."""
+        return self.spread(self.builder.load(address))
+
+    def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
+        """Return x * y + z. `fmuladd` lets the processor fuse it; `fma` would call a slow library where it cannot."""
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.{self.name}")
+        return self.builder.call(function, [x, y, z])
+
+    def mask(self, count: Any) -> Any:
+        """Return which lanes are less than `count`."""
+        i64 = ir.IntType(64)
+        undefined = ir.Constant(ir.VectorType(i64, self.lanes), ir.Undefined)
+        counts = self.builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None)
+        counts = self.builder.shuffle_vector(counts, undefined, zeros)
+        numbers = ir.Constant(ir.VectorType(i64, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", numbers, counts)
+
+    def masked(self, what: str, mask: Any, address: Any, vector: Any) -> Any:
+        """Load or store (`what`) the lanes in `mask`; a load takes the other lanes from `vector`."""
+        pointer = self.builder.bitcast(address, self.vector.as_pointer())
+        i32, align = ir.IntType(32), ir.Constant(ir.IntType(32), self.bytes)
+        if what == "load":
+            kind = ir.FunctionType(self.vector, [pointer.type, i32, mask.type, self.vector])
+            function = cgutils.get_or_insert_function(
+                self.builder.module, kind, f"llvm.masked.load.{self.name}.p0"
+            )
+            return self.builder.call(function, [pointer, align, mask, vector])
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, pointer.type, i32, mask.type])
+        function = cgutils.get_or_insert_function(
+            self.builder.module, kind, f"llvm.masked.store.{self.name}.p0"
+        )
+        return self.builder.call(function, [vector, pointer, align, mask])
+
+    def write_tile(
+        self, sums: list[list[Any]], c: Any, pitch: Any, rows: Any, columns: Any, add: Any
+    ) -> None:
+        """Write the sums to `c`, or add them: the rows and columns of a partial tile that exist, and no others."""
+        builder, vectors = self.builder, len(sums[0])
+        whole = builder.icmp_signed("==", columns, self.index(vectors * self.lanes))
+        # Only the last vector of a tile can be partial.
+        mask = self.mask(builder.sub(columns, self.index((vectors - 1) * self.lanes)))
+        with builder.if_else(whole) as (if_whole, if_partial):
+            for branch, lanes in ((if_whole, None), (if_partial, mask)):
+                with branch, builder.if_else(add) as (if_add, if_write):
+                    with if_add:
+                        self.write_rows(sums, c, pitch, rows, lanes, add=True)
+                    with if_write:
+                        self.write_rows(sums, c, pitch, rows, lanes, add=False)
+
+    def write_rows(self, sums: list[list[Any]], c: Any, pitch: Any, rows: Any, mask: Any, add: bool) -> None:
+        """Write or add each row that exists, its last vector under `mask` if there is one."""
+        builder = self.builder
+        for i, row in enumerate(sums):
+            with builder.if_then(builder.icmp_signed("<", self.index(i), rows), likely=True):
+                base = self.at(c, builder.mul(pitch, self.index(i)))
+                for v, place in enumerate(row):
+                    address, value = self.at(base, v * self.lanes), builder.load(place)
+                    if mask is not None and v == len(row) - 1:
+                        if add:
+                            value = builder.fadd(self.masked("load", mask, address, self.zero), value)
+                        self.masked("store", mask, address, value)
+                    else:
+                        self.store(builder.fadd(self.load(address), value) if add else value, address)
+
+
+def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
+    """Return the intrinsic for tiles of `vectors` vectors: for a packed panel of `a`, or for rows as they lie."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = dict(zip(names, signature.args, strict=True))
+        value = dict(zip(names, args, strict=True))
+        llvm = Emitter(context, builder, kinds["c"].dtype)
+        a = llvm.data(kinds["a"], value["a"], value["ia"])
+        b = llvm.data(kinds["b"], value["b"], value["ib"])
+        c = llvm.data(kinds["c"], value["c"], value["ic"])
+        # Variables on the stack, which LLVM turns into registers.
+        sums = [[cgutils.alloca_once_value(builder, llvm.zero) for _ in range(vectors)] for _ in range(ROWS)]
+
+        def step(a_row: Any, b_row: Any) -> None:
+            vector = [llvm.load(llvm.at(b_row, v * llvm.lanes)) for v in range(vectors)]
+            for i in range(ROWS):
+                number = llvm.copies(llvm.at(a_row, places[i]))
+                for v in range(vectors):
+                    builder.store(llvm.multiply_add(number, vector[v], builder.load(sums[i][v])), sums[i][v])
+
+        width = llvm.index(vectors * llvm.lanes)
+        if rows_as_they_lie:
+            # A row that does not exist reads the last one that does.
+            last = builder.sub(value["rows"], llvm.index(1))
+            beyond = [builder.icmp_signed("<", last, llvm.index(i)) for i in range(ROWS)]
+            numbers = [builder.select(beyond[i], last, llvm.index(i)) for i in range(ROWS)]
+            places = [builder.mul(value["a_pitch"], number) for number in numbers]
+            with cgutils.for_range(builder, value["lines"]) as line:
+                a_line = llvm.at(a, builder.mul(line.index, value["a_line"]))
+                b_line = llvm.at(b, builder.mul(line.index, value["b_line"]))
+                with cgutils.for_range(builder, value["length"]) as place:
+                    a_row = llvm.at(a_line, builder.mul(place.index, value["a_step"]))
+                    step(a_row, llvm.at(b_line, builder.mul(place.index, width)))
+        else:
+            places = list(range(ROWS))
+            with cgutils.for_range(builder, value["depth"]) as place:
+                a_row = llvm.at(a, builder.mul(place.index, llvm.index(ROWS)))
+                step(a_row, llvm.at(b, builder.mul(place.index, width)))
+        llvm.write_tile(sums, c, value["pitch"], value["rows"], value["columns"], value["add"])
+        return context.get_dummy_value()
+
+    if rows_as_they_lie:
+        names = "lines length a ia a_pitch a_line a_step b ib b_line c ic pitch rows columns add".split()
+
+        @intrinsic
+        def product(  # type: ignore[no-untyped-def]
+            typing, lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add
+        ):
+            check(a, b, c)
+            n = types.intp
+            return types.void(n, n, a, n, n, n, n, b, n, n, c, n, n, n, n, types.boolean), emit
+    else:
+        names = "depth a ia b ib c ic pitch rows columns add".split()
+
+        @intrinsic
+        def product(typing, depth, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+            check(a, b, c)
+            n = types.intp
+            return types.void(n, a, n, b, n, c, n, n, n, n, types.boolean), emit
+
+    return product
+
+
+def plane_tile(lines: int, vectors: int) -> Any:
+    """Return the intrinsic for `lines` output rows by `vectors` vectors of a correlation in one plane."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = dict(zip(names, args, strict=True))
+        kinds = dict(zip(names, signature.args, strict=True))
+        llvm = Emitter(context, builder, kinds["out"].dtype)
+        x = llvm.data(kinds["x"], value["x"], value["ix"])
+        w = llvm.data(kinds["w"], value["w"], value["iw"])
+        out = llvm.data(kinds["out"], value["out"], value["io"])
+        shifts = llvm.data(kinds["shifts"], value["shifts"], llvm.index(0))
+        first = llvm.spread(value["first"])
+        sums = [[cgutils.alloca_once_value(builder, first) for _ in range(vectors)] for _ in range(lines)]
+
+        def meet(line: Any, rows: range) -> None:
+            """Let one line of x meet the output rows it belongs to; row i takes it with the kernel's line - i."""
+            x_line = llvm.at(x, builder.mul(line, value["pitch"]))
+            with cgutils.for_range(builder, value["kw"]) as tap:
+                place = llvm.at(x_line, builder.load(llvm.at(shifts, tap.index)))
+                vector = [llvm.load(llvm.at(place, v * llvm.lanes)) for v in range(vectors)]
+                for i in rows:
+                    w_line = builder.mul(builder.sub(line, llvm.index(i)), value["kw"])
+                    number = llvm.copies(llvm.at(w, w_line, tap.index))
+                    for v in range(vectors):
+                        builder.store(llvm.multiply_add(number, vector[v], builder.load(sums[i][v])), sums[i][v])
+
+        # The first lines belong to the first rows only, the last ones to the last rows.
+        for line in range(lines - 1):
+            meet(llvm.index(line), range(line + 1))
+        with cgutils.for_range(builder, builder.sub(value["kh"], llvm.index(lines - 1))) as middle:
+            meet(builder.add(middle.index, llvm.index(lines - 1)), range(lines))
+        for line in range(lines - 1):
+            meet(builder.add(value["kh"], llvm.index(line)), range(line + 1, lines))
+        llvm.write_tile(sums, out, value["out_pitch"], value["rows"], value["columns"], value["add"])
+        return context.get_dummy_value()
+
+    names = "kh kw x ix pitch shifts w iw first out io out_pitch rows columns add".split()
+
+    @intrinsic
+    def correlate(  # type: ignore[no-untyped-def]
+        typing, kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
+    ):
+        check(x, w, out)
+        n = types.intp
+        return types.void(n, n, x, n, n, shifts, w, n, out.dtype, out, n, n, n, n, types.boolean), emit
+
+    return correlate
+
+
+def check(*arrays: Any) -> None:
+    """Refuse, while compiling, what the vector instructions are not written for."""
+    for array in arrays:
+        if not (isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"):
+            raise numba.TypingError(f"a flat contiguous array is needed, got {array}")
+        if array.dtype not in (types.float32, types.float64) or array.dtype != arrays[0].dtype:
+            raise numba.TypingError(f"arrays of one dtype, float32 or float64, are needed, got {arrays}")
+
+
+def vector_copy(step: int) -> Any:
+    """Return the intrinsic that copies one vector of every `step`-th number (1 or 2)."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[0].dtype)
+        target = llvm.data(signature.args[0], args[0], args[1])
+        source = llvm.data(signature.args[2], args[2], args[3])
+        if step == 1:
+            llvm.store(llvm.load(source), target)
+        else:
+            # The second vector begins one early, so that the last number read is the last one needed.
+            low, high = llvm.load(source), llvm.load(llvm.at(source, llvm.lanes - 1))
+            half = llvm.lanes // 2
+            places = [2 * t for t in range(half)] + [llvm.lanes + 2 * t + 1 for t in range(half)]
+            choice = ir.Constant(ir.VectorType(ir.IntType(32), llvm.lanes), places)
+            llvm.store(builder.shuffle_vector(low, high, choice), target)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def copy(typing, target, i, source, j):  # type: ignore[no-untyped-def]
+        check(target, source)
+        return types.void(target, types.intp, source, types.intp), emit
+
+    return copy
+
+
+@intrinsic
+def turn_block(typing, target, i, offsets, j, source, k, pitch):  # type: ignore[no-untyped-def]
+    """Turn a block of ROWS x ROWS numbers round."""
+    check(target, source)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[0].dtype)
+        llvm.set_lanes(ROWS)
+        out = llvm.data(signature.args[0], args[0], args[1])
+        places = llvm.data(signature.args[2], args[2], args[3])
+        first = llvm.data(signature.args[4], args[4], args[5])
+        rows = [llvm.load(llvm.at(first, builder.mul(args[6], llvm.index(r)))) for r in range(ROWS)]
+        # Interleave row r with row r + ROWS / 2, as often as it takes: each round moves one more bit of the index.
+        pairs = [[lane // 2 + ROWS * (lane % 2) + half for lane in range(ROWS)] for half in (0, ROWS // 2)]
+        low, high = (ir.Constant(ir.VectorType(ir.IntType(32), ROWS), pair) for pair in pairs)
+        for _ in range(ROWS.bit_length() - 1):
+            halves = list(zip(rows[: ROWS // 2], rows[ROWS // 2 :], strict=True))
+            rows = [builder.shuffle_vector(a, b, choice) for a, b in halves for choice in (low, high)]
+        for t, row in enumerate(rows):
+            llvm.store(row, llvm.at(out, builder.load(llvm.at(places, t))))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(target, n, offsets, n, source, n, n), emit
+
+
+@intrinsic
+def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
+    """Store one vector of zeros."""
+    check(target)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[0].dtype)
+        llvm.store(llvm.zero, llvm.data(signature.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp), emit
+
+
+packed_1, packed_2, packed_3 = (tile_product(False, vectors) for vectors in (1, 2, 3))
+line_1, line_2, line_4 = (plane_tile(1, vectors) for vectors in (1, 2, 4))
+lines_1, lines_2, lines_4 = (plane_tile(LINES, vectors) for vectors in (1, 2, 4))
+rows_1, rows_2, rows_3 = (tile_product(True, vectors) for vectors in (1, 2, 3))
+
+
+# ------------------------------------------------------------------------------------- what other files call
+
+
+@kernel
+def multiply_tile(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Multiply two packed panels into one tile of `c`.
+
+    With width = vectors * lanes: c[ic + i * pitch + j] becomes (or grows by, if `add`) the sum over k < depth of
+    a[ia + k * ROWS + i] * b[ib + k * width + j], for i < rows and j < columns. A partial tile is computed whole,
+    from panels filled up with zeros, and only what exists of it is written.
+
+    Args:
+        depth: number of terms in each sum.
+        vectors: vectors in a row of the tile, 1 to VECTORS.
+        a: flat array with the panel of ROWS numbers for each k.
+        ia: where that panel starts.
+        b: flat array with the panel of `width` numbers for each k.
+        ib: where that panel starts.
+        c: flat array with the result.
+        ic: where the tile starts.
+        pitch: distance of two rows of the tile.
+        rows: rows that exist, 1 to ROWS.
+        columns: columns that exist; more than (vectors - 1) * lanes, at most width.
+        add: whether to add to what is there.
+    """
+    if vectors == 3:
+        packed_3(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add)
+    elif vectors == 2:
+        packed_2(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add)
+    else:
+        packed_1(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add)
+
+
+@kernel
+def multiply_rows(  # type: ignore[no-untyped-def]
+    lines, length, vectors, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add
+):
+    """Multiply rows as they lie in `a` with a packed panel of `b` into one tile of `c`.
+
+    Like `multiply_tile`, but the sum runs over the places t < length of lines y < lines, and `a` is not packed: its
+    row i has a[ia + i * a_pitch + y * a_line + t * a_step] where `b` has the vectors at ib + y * b_line + t * width.
+    """
+    if vectors == 3:
+        rows_3(lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add)
+    elif vectors == 2:
+        rows_2(lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add)
+    else:
+        rows_1(lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add)
+
+
+@kernel
+def correlate_tile(  # type: ignore[no-untyped-def]
+    lines, vectors, kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
+):
+    """Correlate one plane, a tile of its output.
+
+    out[io + i * out_pitch + j] becomes (or grows by) `first` plus the sum over a < kh and b < kw of
+    w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j], for i < rows and j < columns. Each vector of x is loaded
+    once for all rows of the tile. The whole tile must be readable in x, also where fewer rows and columns exist.
+
+    Args:
+        lines: rows of a whole tile: LINES, which needs kh >= LINES - 1, or 1.
+        vectors: vectors in a row of the tile: 1, 2 or 4.
+        kh: rows of the kernel.
+        kw: columns of the kernel.
+        x: flat array with the plane.
+        ix: where the number stands that meets the first tap at the first output.
+        pitch: distance of two lines of x.
+        shifts: for each column of the kernel, how far it lies from the first one in x.
+        w: flat array with the kernel.
+        iw: where it starts.
+        first: what the sums start from.
+        out: flat array with the result.
+        io: where the tile starts.
+        out_pitch: distance of two rows of the tile.
+        rows: rows that exist, 1 to lines.
+        columns: columns that exist; more than (vectors - 1) * lanes.
+        add: whether to add to what is there.
+    """
+    if lines == 1:
+        if vectors == 4:
+            line_4(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+        elif vectors == 2:
+            line_2(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+        else:
+            line_1(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    elif vectors == 4:
+        lines_4(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    elif vectors == 2:
+        lines_2(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    else:
+        lines_1(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+
+
+if numba.config.DISABLE_JIT:
+    multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
+    correlate_tile = correlate_tile_plain
+    clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain
+else:
+    turn = turn_block  # target[i + offsets[j + t] + r] = source[k + r * pitch + t] for t, r < ROWS
+    clear = clear_vector  # clear(target, i): zeros in target[i:], one vector of them
+    move = vector_copy(1)  # move(target, i, source, j): copy one vector from source[j:] to target[i:]
+    move_every_other = vector_copy(2)  # the same with source[j::2]; reads up to source[j + 2 * lanes - 2]
+
+
+# --------------------------------------------------------------------------------------------------- the peak
+
+
+@kernel
+def repeat_tile(start, stop, times, depth, a, b, c):  # type: ignore[no-untyped-def]
+    """Compute the same tile again and again, from panels that stay in the nearest cache."""
+    width = VECTORS * lanes(b)
+    for item in range(start, stop):
+        for _ in range(times):
+            multiply_tile(depth, VECTORS, a, 0, b, 0, c, item * ROWS * width, width, ROWS, width, True)
+
+
+def peak(dtype: Any = np.float32, *, threads: int | None = None, repeats: int = 20) -> float:
+    """Measure the micro-kernel alone: the most that any product built on it can reach on this machine, now.
+
+    Args:
+        dtype: float32 or float64.
+        threads: how many threads; all that the package may use by default.
+        repeats: number of measurements, of which the fastest counts.
+
+    Returns:
+        Floating point operations in a second (a multiply-add counts as two), of all threads together.
+    """
+    threads = get_num_threads() if threads is None else threads
+    depth, tiles = 128, 2000
+    width = VECTORS * VECTOR_BYTES // np.dtype(dtype).itemsize
+    a, b = np.ones(depth * ROWS, dtype), np.ones(depth * width, dtype)
+    c = np.empty(threads * ROWS * width, dtype)
+    repeat_tile(0, 1, 1, depth, a, b, c)
+    best = np.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        parallel_for(repeat_tile, threads, tiles, depth, a, b, c)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * threads * tiles * depth * ROWS * width / best

@@ -1,0 +1,204 @@
+"""Every algorithm for a layer against the definition, over random geometries; NaN, infinity, threads and bounds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import derivable as dv
+from derivable.convolution import choice
+from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
+
+METHODS = [m for m in choice.METHODS if m not in ("auto", "direct")]
+PLAIN = type(choice.implicit.implicit_part).__name__ == "function"  # NUMBA_DISABLE_JIT=1
+CASES = 12 if PLAIN else 150
+
+
+def geometry(rng, dimensions):
+    """Return a random layer in normal form: shapes and the arguments that `run_convolution` takes."""
+    groups = int(rng.choice([1, 1, 2, 3]))
+    channels, per_group = groups * int(rng.integers(1, 10)), int(rng.integers(1, 19))
+    if rng.random() < 0.2:
+        channels, per_group = groups, 1
+    sizes, kernel, stride, before, dilation, out = [], [], [], [], [], []
+    for axis in range(3):
+        if axis < 3 - dimensions:
+            n, k, s, p, q, d = 1, 1, 1, 0, 0, 1
+        else:
+            n = int(rng.integers(1, 50 if dimensions < 3 else 9))
+            k, s, d = int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(1, 4))
+            p, q = int(rng.integers(0, 5)), int(rng.integers(0, 5))
+            q = max(q, (k - 1) * d + 1 - n - p)
+        sizes.append(n)
+        kernel.append(k)
+        stride.append(s)
+        before.append(p)
+        dilation.append(d)
+        out.append((n + p + q - (k - 1) * d - 1) // s + 1)
+    x_shape = (int(rng.integers(1, 4)), channels, *sizes)
+    w_shape = (groups * per_group, channels // groups, *kernel)
+    return x_shape, w_shape, tuple(out), tuple(stride), tuple(before), tuple(dilation), groups
+
+
+def arrays(rng, dtype, *shapes):
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
+    rng = np.random.default_rng([dimensions, METHODS.index(method)])
+    for _ in range(CASES // 3 if dimensions == 3 else CASES):
+        x_shape, w_shape, out, stride, before, dilation, groups = geometry(rng, dimensions)
+        x, w, bias = arrays(rng, dtype, x_shape, w_shape, w_shape[:1])
+        g, back = arrays(rng, dtype, (x_shape[0], w_shape[0], *out), (x_shape[1],))
+        where = (stride, before, dilation, groups)
+        tolerance = 60 * np.finfo(dtype).eps
+        calls = [
+            (run_convolution, (x, w, bias, out), w[0].size),
+            (run_input_gradient, (g, w, back, x_shape[2:]), w.size // w_shape[1]),
+            (run_kernel_gradient, (g, x, w_shape[2:]), g.size // w_shape[0]),
+        ]
+        for run, values, terms in calls:
+            got, want = run(*values, *where, method), run(*values, *where, "direct")
+            assert got.dtype == dtype
+            message = f"{run.__name__} {x_shape} {w_shape} {out} {where}"
+            assert_allclose(got, want, rtol=0, atol=tolerance * 4 * np.sqrt(terms), err_msg=message)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_in_the_input_stay_where_the_definition_puts_them(method, bad):
+    rng = np.random.default_rng(5)
+    for _ in range(3 if PLAIN else 20):
+        x_shape, w_shape, out, *where = geometry(rng, 2)
+        x, w, bias = arrays(rng, np.float64, x_shape, w_shape, w_shape[:1])
+        g = rng.standard_normal((x_shape[0], w_shape[0], *out))
+        x.flat[rng.integers(x.size)] = bad
+        g.flat[rng.integers(g.size)] = bad
+        zero = np.zeros(x_shape[1])
+        for run, values in (
+            (run_convolution, (x, w, bias, out)),
+            (run_input_gradient, (g, w, zero, x_shape[2:])),
+            (run_kernel_gradient, (g, x, w_shape[2:])),
+        ):
+            got, want = run(*values, *where, method), run(*values, *where, "direct")
+            assert_array_equal(np.isnan(got), np.isnan(want))
+            assert_array_equal(np.isposinf(got), np.isposinf(want))
+            assert_array_equal(np.isneginf(got), np.isneginf(want))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_infinite_weight_meets_no_padding(method):
+    rng = np.random.default_rng(6)
+    x, w = arrays(rng, np.float64, (1, 8, 20, 20), (8, 8, 3, 3))
+    w[0, 0, 0, 0] = np.inf
+    want = dv.conv2d(x, w, padding=1, method="direct")
+    assert not np.isnan(want[0, 0, 0, 0])
+    assert_array_equal(np.isnan(dv.conv2d(x, w, padding=1)), np.isnan(want))
+    assert_array_equal(np.isnan(dv.conv2d(x, w, method=method)), np.isnan(dv.conv2d(x, w, method="direct")))
+    with pytest.raises(ValueError, match="needs a finite weight"):
+        dv.conv2d(x, w, padding=1, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_other_dtypes_are_refused(method):
+    with pytest.raises(ValueError, match="use 'direct'"):
+        dv.conv2d(np.ones((1, 1, 5, 5), complex), np.ones((1, 1, 3, 3)), method=method)
+
+
+@pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "groups"),
+    [((1, 40, 1, 30, 31), (50, 40, 1, 3, 3), 1), ((1, 64, 1, 40, 41), (64, 1, 1, 5, 5), 64), ((3, 24, 1, 14, 14), (70, 24, 1, 3, 3), 1)],
+)  # fmt: skip
+def test_the_number_of_threads_changes_no_bit(method, x_shape, w_shape, groups):
+    rng = np.random.default_rng(7)
+    x, w, bias = arrays(rng, np.float32, x_shape, w_shape, w_shape[:1])
+    (g,) = arrays(rng, np.float32, (x_shape[0], w_shape[0], *x_shape[2:]))
+    k = w_shape[-1]
+    where = ((1, 1, 1), (0, k // 2, k // 2), (1, 1, 1), groups)
+    before = dv.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3, 7):
+            dv.set_num_threads(threads)
+            results.append(
+                (
+                    run_convolution(x, w, bias, x_shape[2:], *where, method),
+                    run_input_gradient(g, w, np.zeros(x_shape[1], np.float32), x_shape[2:], *where, method),
+                    run_kernel_gradient(g, x, w_shape[2:], *where, method),
+                )
+            )
+    finally:
+        dv.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(PLAIN, reason="arrays know their own end in plain Python")
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_is_read_or_written_beyond_the_arrays(method):
+    """Arrays that end at the end of a page, with the next page forbidden: a read beyond is a crash, in a fresh process."""
+    program = f"""
+import ctypes, mmap
+import numpy as np
+from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+keep = []
+def guarded(array):
+    pages = -(-array.nbytes // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    keep.append(memory)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert libc.mprotect(address + pages * mmap.PAGESIZE, mmap.PAGESIZE, 0) == 0
+    copy = np.frombuffer(memory, array.dtype, array.size, pages * mmap.PAGESIZE - array.nbytes).reshape(array.shape)
+    copy[...] = array
+    return copy
+rng = np.random.default_rng(0)
+for dtype in (np.float32, np.float64):
+    for channels, sizes, k, s, p in (
+        (9, (7, 7), 3, 1, 1), (3, (20, 33), 5, 2, 2), (1, (9, 50), 3, 1, 0),
+        (16, (14, 15), 1, 1, 0), (16, (14, 15), 1, 2, 0), (2, (9, 41), 4, 3, 1),
+    ):
+        out = tuple((n + 2 * p - k) // s + 1 for n in sizes)
+        x = rng.standard_normal((2, channels, 1, *sizes)).astype(dtype)
+        w = rng.standard_normal((11, channels, 1, k, k)).astype(dtype)
+        g = rng.standard_normal((2, 11, 1, *out)).astype(dtype)
+        x, w, g, b, c = map(guarded, (x, w, g, np.zeros(11, dtype), np.zeros(channels, dtype)))
+        where = ((1, s, s), (0, p, p), (1, 1, 1), 1)
+        run_convolution(x, w, b, (1, *out), *where, {method!r})
+        run_input_gradient(g, w, c, (1, *sizes), *where, {method!r})
+        run_kernel_gradient(g, x, (1, k, k), *where, {method!r})
+print("fine")
+import os
+
+os._exit(0)  # arrays still point into the guarded memory
+"""
+    if sys.platform != "linux":
+        pytest.skip("mprotect through the C library of Linux")
+    environment = {**os.environ, "PYTHONPATH": str(Path(dv.__file__).parents[1])}
+    command = [sys.executable, "-u", "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "fine\n", (done.returncode, done.stderr[-2000:])
+
+
+def test_costs_prefer_what_is_faster():
+    one = (1, 1, 1)
+
+    def choose(x, w, out, groups=1, stride=one, dtype=np.float32):
+        return choice.choose(x, w, out, stride, one, groups, np.dtype(dtype))
+
+    assert choose((1, 64, 1, 56, 56), (64, 64, 1, 3, 3), (1, 56, 56)) == "implicit"
+    assert choose((1, 256, 1, 56, 56), (64, 256, 1, 1, 1), (1, 56, 56)) == "implicit"
+    assert choose((1, 1, 1, 512, 512), (1, 1, 1, 15, 15), (1, 512, 512)) == "bands"
+    assert choose((1, 1, 1, 8, 8), (1, 1, 1, 3, 3), (1, 8, 8)) == "direct"
+    assert choose((1, 64, 1, 56, 56), (64, 64, 1, 3, 3), (1, 56, 56), dtype=np.complex64) == "direct"

@@ -1,0 +1,199 @@
+"""The micro-kernels against their plain twins, every variant and every edge of a tile."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from derivable import simd
+from derivable.jit import kernel
+
+
+@kernel(cache=False)
+def move(target, i, source, j):
+    simd.move(target, i, source, j)
+
+
+@kernel(cache=False)
+def move_every_other(target, i, source, j):
+    simd.move_every_other(target, i, source, j)
+
+
+@kernel(cache=False)
+def clear(target, i):
+    simd.clear(target, i)
+
+
+@kernel(cache=False)
+def turn(target, i, offsets, j, source, k, pitch):
+    simd.turn(target, i, offsets, j, source, k, pitch)
+
+
+DTYPES = [np.float32, np.float64]
+
+
+def lanes(dtype):
+    return simd.VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def numbers(rng, size, dtype):
+    return rng.standard_normal(size).astype(dtype)
+
+
+def close(got, want, dtype, depth):
+    np.testing.assert_allclose(got, want, rtol=0, atol=40 * np.sqrt(depth) * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("vectors", [1, 2, 3])
+@pytest.mark.parametrize("add", [False, True])
+def test_multiply_tile(dtype, vectors, add):
+    rng = np.random.default_rng(0)
+    width = vectors * lanes(dtype)
+    for depth in (1, 2, 37):
+        a, b = numbers(rng, 3 + depth * simd.ROWS, dtype), numbers(rng, 5 + depth * width, dtype)
+        for rows in (1, simd.ROWS - 1, simd.ROWS):
+            for columns in {width, width - 1, (vectors - 1) * lanes(dtype) + 1}:
+                c = numbers(rng, 7 + simd.ROWS * 61, dtype)
+                got, want = c.copy(), c.copy()
+                simd.multiply_tile(depth, vectors, a, 3, b, 5, got, 7, 61, rows, columns, add)
+                simd.multiply_tile_plain(depth, vectors, a, 3, b, 5, want, 7, 61, rows, columns, add)
+                close(got, want, dtype, depth)
+                product = a[3:].reshape(depth, -1).T @ b[5:].reshape(depth, -1)
+                tile = want[7:].reshape(simd.ROWS, 61)[:rows, :columns]
+                old = c[7:].reshape(simd.ROWS, 61)[:rows, :columns] if add else 0
+                close(tile, product[:rows, :columns] + old, dtype, depth)
+                untouched = np.ones(c.size, bool)
+                untouched[7:].reshape(simd.ROWS, 61)[:rows, :columns] = False
+                np.testing.assert_array_equal(got[untouched], c[untouched])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("vectors", [1, 2, 3])
+@pytest.mark.parametrize("add", [False, True])
+def test_multiply_rows(dtype, vectors, add):
+    rng = np.random.default_rng(1)
+    width = vectors * lanes(dtype)
+    lines, length, pitch, line, step = 3, 11, 101, 37, 2
+    for rows in (1, simd.ROWS - 1, simd.ROWS):
+        # Exactly as long as the rows that exist: beyond them nothing may be read.
+        a = numbers(rng, 3 + (rows - 1) * pitch + (lines - 1) * line + (length - 1) * step + 1, dtype)
+        b = numbers(rng, 5 + lines * (length * width + 4), dtype)
+        for columns in {width, (vectors - 1) * lanes(dtype) + 1}:
+            c = numbers(rng, 7 + simd.ROWS * 61, dtype)
+            got, want = c.copy(), c.copy()
+            place = (lines, length, vectors, a, 3, pitch, line, step, b, 5, length * width + 4)
+            simd.multiply_rows(*place, got, 7, 61, rows, columns, add)
+            simd.multiply_rows_plain(*place, want, 7, 61, rows, columns, add)
+            close(got, want, dtype, lines * length)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("lines", [1, simd.LINES])
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+@pytest.mark.parametrize("add", [False, True])
+def test_correlate_tile(dtype, lines, vectors, add):
+    rng = np.random.default_rng(2)
+    width = vectors * lanes(dtype)
+    for kh, kw in ((3, 3), (4, 1), (7, 2)) if lines > 1 else ((1, 1), (2, 3), (5, 2)):
+        pitch = width + kw + 3
+        x, w = numbers(rng, (lines + kh) * pitch + width, dtype), numbers(rng, 2 + kh * kw, dtype)
+        shifts = np.arange(kw, dtype=np.int64)[::-1].copy()
+        for rows in {1, lines}:
+            for columns in {width, width - 1, (vectors - 1) * lanes(dtype) + 1}:
+                c = numbers(rng, 7 + lines * 99, dtype)
+                got, want = c.copy(), c.copy()
+                place = (lines, vectors, kh, kw, x, 4, pitch, shifts, w, 2, dtype(0.5))
+                simd.correlate_tile(*place, got, 7, 99, rows, columns, add)
+                simd.correlate_tile_plain(*place, want, 7, 99, rows, columns, add)
+                close(got, want, dtype, kh * kw)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_moves(dtype):
+    n = lanes(dtype)
+    source = np.arange(5 * n + simd.ROWS * 50, dtype=dtype)
+    target = np.full(3 * n, -1, dtype)
+    move(target, 2, source, 3)
+    np.testing.assert_array_equal(target, np.r_[[-1] * 2, np.arange(3, 3 + n), [-1] * (2 * n - 2)])
+    clear(target, 1)
+    np.testing.assert_array_equal(target[: n + 3], np.r_[-1, np.zeros(n), 2 + n, -1])
+    # The last number read is the last one needed.
+    move_every_other(target, 0, source[: 3 + 2 * n - 1].copy(), 3)
+    np.testing.assert_array_equal(target[:n], np.arange(3, 3 + 2 * n, 2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_turn(dtype):
+    rng = np.random.default_rng(3)
+    r = simd.ROWS
+    source = numbers(rng, 2 + r * 50, dtype)
+    offsets = (np.arange(r + 1, dtype=np.int64) * (r + 3))[::-1].copy()
+    got, want = np.zeros(5 + (r + 1) * (r + 3), dtype), np.zeros(5 + (r + 1) * (r + 3), dtype)
+    turn(got, 5, offsets, 1, source, 2, 50)
+    simd.turn_plain(want, 5, offsets, 1, source, 2, 50)
+    np.testing.assert_array_equal(got, want)
+    for t in range(r):
+        np.testing.assert_array_equal(got[5 + offsets[1 + t] :][:r], source[2 + t :: 50][:r])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_and_infinity_stay_in_their_rows_and_columns(dtype):
+    width = 3 * lanes(dtype)
+    a, b, c = np.ones(2 * simd.ROWS, dtype), np.ones(2 * width, dtype), np.zeros(simd.ROWS * width, dtype)
+    a[1], b[width + 2] = np.nan, np.inf
+    simd.multiply_tile(2, 3, a, 0, b, 0, c, 0, width, simd.ROWS, width, False)
+    tile = c.reshape(simd.ROWS, width)
+    assert np.isnan(tile[1]).all()
+    assert np.isposinf(np.delete(tile, 1, 0)[:, 2]).all()
+    np.testing.assert_array_equal(np.delete(np.delete(tile, 1, 0), 2, 1), 2)
+
+
+def test_other_arrays_are_refused():
+    if simd.multiply_tile is simd.multiply_tile_plain:
+        pytest.skip("the plain twin takes any array")
+    from numba import TypingError
+
+    for wrong in (np.zeros(9, np.int64), np.zeros(18)[::2], np.zeros(9, np.complex128), np.zeros(9, np.float32)):
+        with pytest.raises(TypingError):
+            simd.multiply_tile(1, 1, wrong, 0, np.zeros(99), 0, np.zeros(99), 0, 1, 1, 1, False)
+
+
+def test_peak_is_a_rate():
+    if simd.multiply_tile is simd.multiply_tile_plain:
+        pytest.skip("minutes in plain Python")
+    assert simd.peak(np.float32, threads=1, repeats=1) > 1e6
+
+
+PROCESSORS = [("generic", "", 16), ("haswell", "+avx,+avx2,+fma", 32), ("skylake-avx512", "+avx512f,+avx512vl", 64)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "features", "size"), PROCESSORS)
+def test_other_processors(name, features, size, tmp_path):
+    """The same code on narrower registers: run here, where this processor knows those instructions."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("names of x86 processors")
+    if size > simd.VECTOR_BYTES:
+        pytest.skip(f"this processor has vectors of {simd.VECTOR_BYTES} bytes")
+    environment = {
+        **os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": str(Path(simd.__file__).parents[1]),
+    }  # fmt: skip
+    program = f"""
+import numpy as np
+from derivable import simd
+from derivable.jit import kernel
+import derivable as dv
+assert simd.VECTOR_BYTES == {size}, simd.VECTOR_BYTES
+rng = np.random.default_rng(0)
+x, w = rng.standard_normal((1, 9, 11, 13)), rng.standard_normal((10, 9, 3, 3))
+want = dv.conv2d(x, w, padding=1, method="direct")
+for method in ("bands", "implicit"):
+    np.testing.assert_allclose(dv.conv2d(x, w, padding=1, method=method), want, atol=1e-11)
+"""
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
