@@ -115,18 +115,12 @@ def prepare_args(args: Any) -> tuple[Any, ...]:
     ready = []
     for i, value in enumerate(args):
         if isinstance(value, (list, set)):
-            raise TypeError(
-                f"args[{i}] must be an array or a number, got a {type(value).__name__}: use np.array"
-            )
+            raise TypeError(f"args[{i}] must be an array or a number, got a {type(value).__name__}: use np.array")
         if is_jitted(value):
-            raise TypeError(
-                f"args[{i}] is a compiled function: args hold data; call functions by name inside gradient"
-            )
+            raise TypeError(f"args[{i}] is a compiled function: args hold data; call functions by name inside gradient")
         if isinstance(value, np.ndarray):
             if value.dtype.kind not in "biufc" or value.dtype.itemsize > 16 or value.dtype == np.float16:
-                raise TypeError(
-                    f"args[{i}] must be a numeric array that Numba knows, got dtype {value.dtype}"
-                )
+                raise TypeError(f"args[{i}] must be a numeric array that Numba knows, got dtype {value.dtype}")
             if not value.dtype.isnative:
                 value = value.astype(value.dtype.newbyteorder("="))
             if not (value.flags.c_contiguous or value.flags.f_contiguous) or not value.flags.aligned:
@@ -187,9 +181,7 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
         return _prepare_plain(target, name, w, args, into is not None, scalar, returns)
     if not is_jitted(target):
         if hasattr(function, "into") and scalar:
-            raise TypeError(
-                f"{name} writes into an array, but w0 is a number: give w0 as an array of one element"
-            )
+            raise TypeError(f"{name} writes into an array, but w0 is a number: give w0 as an array of one element")
         kind = "a plain Python function" if inspect.isroutine(target) else f"{type(target).__name__}"
         raise TypeError(
             f"{name} must be compiled, got {kind} {getattr(target, '__name__', '')!r}: put @numba.njit above "
@@ -259,8 +251,7 @@ def _check_arity(target: Any, name: str, extra: int, into: bool) -> None:
         signature.bind(*range(1 + extra + into))
     except TypeError:
         raise TypeError(
-            f"{name} is called as {shape} with {extra} value(s) in args, "
-            f"but it is {target.__name__}{signature}"
+            f"{name} is called as {shape} with {extra} value(s) in args, but it is {target.__name__}{signature}"
         ) from None
 
 
@@ -294,9 +285,7 @@ def _names() -> Any:
 
 def _converts(target: Any, given: Any, offered: Any) -> bool:
     conversion = target.typingctx.can_convert(given, offered)
-    return (
-        conversion is not None and conversion <= 3
-    )  # exact, promote or safe: what a first-class call allows
+    return conversion is not None and conversion <= 3  # exact, promote or safe: what a first-class call allows
 
 
 def _shorten(error: Exception) -> str:
@@ -313,11 +302,7 @@ def _shorten(error: Exception) -> str:
     )
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith(noise)]
-    cause = (
-        " ".join(lines[:2])
-        if lines and lines[0].endswith("signature:")
-        else (lines[0] if lines else "nothing")
-    )
+    cause = " ".join(lines[:2]) if lines and lines[0].endswith("signature:") else (lines[0] if lines else "nothing")
     place = next((line.rstrip(":") for line in lines if line.startswith('File "')), "")
     return cause.replace("\x1b[1m", "").replace("\x1b[0m", "")[:300] + (f" ({place})" if place else "")
 
@@ -338,9 +323,7 @@ def _check_result(result: Any, name: str, w: Any, returns: str) -> np.dtype[Any]
         wanted = "a real number"
     hint = ""
     if isinstance(result, types.NoneType):
-        hint = (
-            "; if it writes into its last argument, pass dv.in_place(gradient)" if name == "gradient" else ""
-        )
+        hint = "; if it writes into its last argument, pass dv.in_place(gradient)" if name == "gradient" else ""
     elif isinstance(result, types.BaseTuple):
         hint = "; a function that returns value and gradient together is two arguments here"
     raise TypeError(f"{name} must return {wanted}, got {describe(result)}{hint}")

@@ -363,9 +363,7 @@ def _diagonal(metric: Any, w: np.ndarray) -> np.ndarray | None:
         return None
     divisor = as_array(metric, "metric", kinds="iuf")
     if divisor.shape != w.shape and divisor.size * w.size != 1:
-        raise ValueError(
-            f"metric must have the shape of w0, {w.shape} (a diagonal metric), got {divisor.shape}"
-        )
+        raise ValueError(f"metric must have the shape of w0, {w.shape} (a diagonal metric), got {divisor.shape}")
     check_finite(divisor, "metric")
     if divisor.min() <= 0:
         raise ValueError(f"metric must be greater than 0 everywhere, got {divisor.min()}")
@@ -483,9 +481,7 @@ def drive(
                 break
             if status == WRONG_SHAPE:
                 got = np.shape(slope.call(keeper.w))
-                raise ValueError(
-                    f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}"
-                )
+                raise ValueError(f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}")
             if status != VISITED:
                 if reached < 0:
                     raise ValueError(_not_finite_at_start(status, slope, start, args))
@@ -501,9 +497,7 @@ def drive(
     except KeyboardInterrupt as error:
         if reached >= 0:
             error.trajectory = keeper.finish(reached, sizes, scalar, "interrupted")  # type: ignore[attr-defined]
-            error.add_note(
-                f"{method} was interrupted after {reached} steps; the run so far is error.trajectory"
-            )
+            error.add_note(f"{method} was interrupted after {reached} steps; the run so far is error.trajectory")
         raise
     run = keeper.finish(reached, sizes, scalar, reason)
     if problem := _divergence(run, method, steps, slope, start, keeper.w):
@@ -543,9 +537,7 @@ def _divergence(
             f"ends at the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
         )
     elif values is not None and values[-1] > values[0] + 1e-9 * abs(values[0]):
-        what = (
-            f"{method} went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps."
-        )
+        what = f"{method} went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps."
     elif values is None and run.steps > 0 and norms[-1] > norms[0]:
         what = f"{method} may diverge: the gradient norm rose from {norms[0]:.3g} to {norms[-1]:.3g}."
     else:
@@ -559,10 +551,7 @@ def _divergence(
         )
     if run.reason == "steps" and values is None:
         return None  # a gradient may grow on the way down, where f is not convex
-    return (
-        f"{what} The step {size:.3g} may be too large (it must be less than 2/L), "
-        "or gradient is not that of value."
-    )
+    return f"{what} The step {size:.3g} may be too large (it must be less than 2/L), or gradient is not that of value."
 
 
 def curvature(gradient: Callable[[np.ndarray], Any], w: np.ndarray, rounds: int = 12) -> float:

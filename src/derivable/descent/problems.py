@@ -19,6 +19,11 @@ from derivable.validation import as_array, check_count, check_finite, check_numb
 __all__ = ["Problem", "least_squares", "logistic", "quadratic", "rosenbrock"]
 
 
+# The inner products may be summed in any order, which lets the compiler use vector registers: three to four times
+# as fast on rows of 100. NaN and infinities keep their meaning.
+SUMS = {"reassoc"}
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     r"""A function to minimise, ready for a descent loop.
@@ -96,11 +101,7 @@ def quadratic(A: Any, b: Any = None) -> Problem:
     if A.shape[0] != A.shape[1]:
         raise ValueError(f"A must be square, got shape {A.shape}")
     check_finite(A, "A")
-    b = (
-        np.zeros(len(A))
-        if b is None
-        else np.ascontiguousarray(as_array(b, "b", kinds="iuf", ndim=1), np.float64)
-    )
+    b = np.zeros(len(A)) if b is None else np.ascontiguousarray(as_array(b, "b", kinds="iuf", ndim=1), np.float64)
     if b.shape != (len(A),):
         raise ValueError(f"b must have {len(A)} entries, got {b.size}")
     check_finite(b, "b")
@@ -125,7 +126,7 @@ def quadratic(A: Any, b: Any = None) -> Problem:
     )
 
 
-@kernel
+@kernel(fastmath=SUMS)
 def least_squares_value(w: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
     """Return the mean of (<x_i, w> - y_i)^2 / 2."""
     total = 0.0
@@ -137,12 +138,19 @@ def least_squares_value(w: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
     return total / (2 * X.shape[0])
 
 
-@kernel
+@kernel(fastmath=SUMS)
 def least_squares_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    """Write X^T (X w - y) / n."""
-    r = X @ w - y
-    out[:] = X.T @ r
-    out /= X.shape[0]
+    """Write X^T (X w - y) / n, row by row: X is read once, where two matrix products read it twice."""
+    n, d = X.shape
+    for j in range(d):
+        out[j] = 0.0
+    for i in range(n):
+        s = -y[i]
+        for j in range(d):
+            s += X[i, j] * w[j]
+        s /= n
+        for j in range(d):
+            out[j] += s * X[i, j]
 
 
 def least_squares(X: Any, y: Any) -> Problem:
@@ -182,27 +190,38 @@ def least_squares(X: Any, y: Any) -> Problem:
     )
 
 
-@kernel
+@kernel(fastmath=SUMS)
 def logistic_value(w: np.ndarray, X: np.ndarray, y: np.ndarray, C: float) -> float:
     """Return C sum_i log(1 + exp(-y_i z_i)) + |weights|^2 / 2, where z = X weights + the last entry of w."""
-    z = X @ w[:-1] + w[-1]
+    d = X.shape[1]
     total = 0.0
-    for i in range(z.size):
-        m = -y[i] * z[i]
+    for i in range(X.shape[0]):
+        z = w[d]
+        for j in range(d):
+            z += X[i, j] * w[j]
+        m = -y[i] * z
         total += max(m, 0.0) + np.log1p(np.exp(-abs(m)))  # stable for any m
-    return C * total + np.sum(w[:-1] ** 2) / 2
+    squares = 0.0
+    for j in range(d):
+        squares += w[j] ** 2
+    return C * total + squares / 2
 
 
-@kernel
+@kernel(fastmath=SUMS)
 def logistic_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, C: float, out: np.ndarray) -> None:
     """Write the gradient of `logistic_value`."""
-    z = X @ w[:-1] + w[-1]
-    s = 0.0
-    for i in range(z.size):
-        z[i] = -C * y[i] / (1 + np.exp(y[i] * z[i]))
-        s += z[i]
-    out[:-1] = w[:-1] + X.T @ z
-    out[-1] = s
+    d = X.shape[1]
+    for j in range(d):
+        out[j] = w[j]
+    out[d] = 0.0
+    for i in range(X.shape[0]):
+        z = w[d]
+        for j in range(d):
+            z += X[i, j] * w[j]
+        slope = -C * y[i] / (1 + np.exp(y[i] * z))
+        for j in range(d):
+            out[j] += slope * X[i, j]
+        out[d] += slope
 
 
 def logistic(X: Any, y: Any, C: float = 1.0) -> Problem:
@@ -243,9 +262,7 @@ def logistic(X: Any, y: Any, C: float = 1.0) -> Problem:
     y = np.where(y > 0, 1.0, -1.0)
     with_ones = np.column_stack([X, np.ones(len(X))])
     L = 1 + C * float(np.linalg.norm(with_ones, 2) ** 2) / 4
-    return Problem(
-        logistic_value, InPlace(logistic_gradient), (X, y, C), np.zeros(X.shape[1] + 1), L=L, mu=0.0
-    )
+    return Problem(logistic_value, InPlace(logistic_gradient), (X, y, C), np.zeros(X.shape[1] + 1), L=L, mu=0.0)
 
 
 def _data(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -270,11 +287,12 @@ def rosenbrock_value(w: np.ndarray) -> float:
 @kernel
 def rosenbrock_gradient(w: np.ndarray, out: np.ndarray) -> None:
     """Write the gradient of `rosenbrock_value`."""
-    out[:] = 0
-    for i in range(w.size - 1):
-        rise = w[i + 1] - w[i] ** 2
-        out[i] += -400 * w[i] * rise - 2 * (1 - w[i])
-        out[i + 1] += 200 * rise
+    n = w.size
+    for i in range(n - 1):
+        out[i] = -400 * w[i] * (w[i + 1] - w[i] ** 2) - 2 * (1 - w[i])
+    out[n - 1] = 0.0
+    for i in range(1, n):
+        out[i] += 200 * (w[i] - w[i - 1] ** 2)
 
 
 def rosenbrock(n: int = 2) -> Problem:

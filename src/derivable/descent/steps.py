@@ -177,8 +177,7 @@ def _solve(metric: Any, g: np.ndarray) -> np.ndarray:
         return g / m.astype(g.dtype)
     if m.shape != (g.size, g.size):
         raise ValueError(
-            f"metric must have the shape of w, {g.shape} (diagonal), or {(g.size, g.size)} (full), "
-            f"got {m.shape}"
+            f"metric must have the shape of w, {g.shape} (diagonal), or {(g.size, g.size)} (full), got {m.shape}"
         )
     m = m.astype(g.dtype)
     if not np.allclose(m, m.T, rtol=1e3 * np.finfo(g.dtype).eps, atol=0):
