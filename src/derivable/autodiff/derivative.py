@@ -37,16 +37,16 @@ def _tuple(binding: Any, expression: Any) -> Any:
     return expression(binding)
 
 
-def _unpack(text: str, binding: Any) -> list[Any]:
+def _unpack(text: str, binding: Any, names: dict[Value, str]) -> list[Any]:
     """Return statements that take a tuple argument apart."""
     nodes: list[Any] = []
     if isinstance(binding, tuple):
         for k, part in enumerate(binding):
             if not isinstance(part, (Value, tuple)):
                 continue
-            target = f"{text}_{k}"
+            target = names[part.web()] if isinstance(part, Value) else f"{text}_{k}"
             nodes.append(emit.assign(target, emit.template(f"x[{k}]", {"x": emit.name(text)})))
-            nodes += _unpack(target, part)
+            nodes += _unpack(target, part, names)
     return nodes
 
 
@@ -116,7 +116,10 @@ class Maker:
         results = leaves(program.result)
         extra = self.extra()
         parameters = [*self.names, *extra]
-        head = [node for n, b in zip(self.names, program.parameters, strict=True) for node in _unpack(n, b)]
+
+        def unpacked(names: dict[Value, str]) -> list[Any]:
+            return [node for n, b in zip(self.names, program.parameters, strict=True) for node in _unpack(n, b, names)]
+
         scalar = isinstance(program.result, Value) and not program.result.kind.ndim
         if self.verb not in ("jvp", "vjp"):
             if not scalar:
@@ -128,7 +131,7 @@ class Maker:
         if self.verb == "jvp":
             forward = Forward(program, wrt, set(extra))
             start = [node for n, b in zip(extra, wrt_bindings, strict=True) for node in self.take(n, b, forward)]
-            body = [*head, *start, *forward.write_program()]
+            body = [*unpacked(forward.names.webs), *start, *forward.write_program()]
 
             def tangent(v: Value) -> Any:
                 dot = forward.dot(v)
@@ -143,6 +146,7 @@ class Maker:
             last = ast.Return(ast.Tuple([values, _tuple(program.result, tangent)], ast.Load()))
         else:
             reverse = Reverse(program, wrt, set(extra))
+            head = unpacked(reverse.names.webs)
             outputs: dict[Value, str] = {}
             if self.verb == "grad_into":
                 for text, b in zip(extra, wrt_bindings, strict=True):

@@ -14,6 +14,7 @@ from typing import Any
 
 from derivable.autodiff.kinds import digest
 from derivable.autodiff.rules import kernels
+from derivable.autodiff.rules.activations import ACTIVATION_NAMES
 from derivable.autodiff.rules.table import ELEMENTWISE, OPERATORS
 from derivable.autodiff.transform.activity import Analysis
 from derivable.autodiff.transform.program import Break, For, If, Let, Raise, Value, While, Write, inner, uses
@@ -266,7 +267,7 @@ class Names:
     """Gives every variable a name of its own, the user's where possible."""
 
     def __init__(self, analysis: Analysis, taken: set[str]) -> None:
-        self.taken = RESERVED | set(kernels.__all__) | set(analysis.program.environment) | taken
+        self.taken = RESERVED | ACTIVATION_NAMES | set(kernels.__all__) | set(analysis.program.environment) | taken
         self.webs: dict[Value, str] = {}
         for parameter_name in analysis.program.names:
             self.taken.add(parameter_name)
@@ -556,6 +557,9 @@ def module_text(title: str, parameters: list[str], body: list[Any], environment:
     used = sorted(words & set(kernels.__all__))
     if used:
         lines += [f"from derivable.autodiff.rules.kernels import {', '.join(used)}", ""]
+    used = sorted((words & ACTIVATION_NAMES) - set(environment))
+    if used:
+        lines += [f"from derivable.activations import {', '.join(used)}", ""]
     objects = {}
     for key, what in environment.items():
         if key not in words:
@@ -575,7 +579,7 @@ def version() -> str:
     from pathlib import Path
 
     folder = Path(__file__).parent.parent
-    files = sorted([*folder.rglob("*.py"), *folder.parent.glob("activations.py")])
+    files = sorted([*folder.rglob("*.py"), folder.parent / "activations.py", folder.parent / "elementary.py"])
     return digest(*(f.read_bytes() for f in files))
 
 

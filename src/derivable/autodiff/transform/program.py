@@ -30,6 +30,7 @@ class Value:
     text: str = ""  # its name in the generated program
     parent: Value | None = None
     position: int = 0
+    leaf: bool = False  # part of a tuple argument, without a name of its own so far
 
     def web(self) -> Value:
         """Return the representative of all values that share its variable."""

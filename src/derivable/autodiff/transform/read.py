@@ -14,6 +14,7 @@ import numpy as np
 
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
 from derivable.autodiff.rules import array as array_rules
+from derivable.autodiff.rules.activations import DEFAULTS
 from derivable.autodiff.rules.table import ELEMENTWISE, NAMES
 from derivable.autodiff.transform.jumps import structure
 from derivable.autodiff.transform.program import (
@@ -55,6 +56,12 @@ class Frame:
         self.source = source
         self.names: dict[str, Any] = {}
         self.result: Any = None
+
+
+    def once(self, name: str) -> bool:
+        """Tell whether the function assigns a name in one place only."""
+        stores = [n.id for n in ast.walk(self.source.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        return stores.count(name) == 1
 
 
 def leaves(binding: Any) -> list[Any]:
@@ -198,7 +205,7 @@ class Reader:
     def hold(self, binding: Any) -> Any:
         if isinstance(binding, tuple):
             return tuple(self.hold(part) for part in binding)
-        if isinstance(binding, Value) and binding.name is not None:
+        if isinstance(binding, Value) and binding.name is not None and not binding.leaf:
             return self.let("copy", [binding], binding.kind, roots=binding.roots)
         return binding
 
@@ -210,6 +217,9 @@ class Reader:
             return binding
         last = self.block.statements[-1] if self.block.statements else None
         fresh = isinstance(last, Let) and last.target is binding and binding.name is None
+        if binding.leaf and self.block is self.body and len(self.frames) == 1 and self.frames[0].once(name):
+            binding.leaf, binding.name = False, name
+            return binding
         if not fresh and binding.const is not None:
             binding = self.constant(binding.const)
             fresh = True
@@ -855,6 +865,8 @@ class Reader:
                 if named:
                     raise self.refuse("keywords are not supported here", "use positional arguments")
                 values = [self.as_value(a, node) for a in args]
+                if name in DEFAULTS and len(values) == 1:
+                    values.append(self.constant(DEFAULTS[name]))
                 if len(values) != len(ELEMENTWISE[name].partials) and not (name == "bool" or ELEMENTWISE[name].result == "bool"):
                     raise self.refuse(f"{ast.unparse(node)!r} has {len(values)} arguments", f"give it {len(ELEMENTWISE[name].partials)}")
                 if name in ("float", "float32", "int", "bool") and values[0].kind.ndim:
@@ -1031,6 +1043,8 @@ def spelling(function: Any, node: Any, ndim: int) -> str:
     name = getattr(function, "__name__", "")
     if function is abs:
         return "abs"
+    if NAMES[function].startswith("activation "):
+        return str(name)
     if function in (float, int, bool, pow):
         return name
     if getattr(math, name, None) is function:
@@ -1078,6 +1092,7 @@ def read(function: Any, kinds: tuple[Any, ...]) -> Program:
         if kind is None:
             return Static(None)
         value = reader.fresh(kind, name=name, define="argument")
+        value.leaf = name not in names
         if kind.ndim:
             reader.arguments.append(value)
         return value

@@ -1,0 +1,36 @@
+"""The rules of the package's activations: their derivatives are functions of the package too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from derivable import activations
+from derivable.autodiff.rules.table import ELEMENTWISE, NAMES, Rule
+
+__all__ = ["ACTIVATION_NAMES", "DEFAULTS"]
+
+PARTIALS: dict[str, tuple[str | None, ...]] = {
+    "softsign": ("dsoftsign(x)",),
+    "dsoftsign": ("-2 * sign(x) * z / (1 + abs(x))",),
+    "tanh": ("dtanh(x)",),
+    "dtanh": ("-2 * tanh(x) * z",),
+    "sigmoid": ("dsigmoid(x)",),
+    "dsigmoid": ("z * (1 - 2 * sigmoid(x))",),
+    "relu": ("drelu(x)",),
+    "drelu": (None,),
+    "leaky_relu": ("dleaky_relu(x, y)", "(x < 0) * x"),
+    "dleaky_relu": (None, "1.0 * (x < 0)"),
+    "softplus": ("dsoftplus(x)",),
+    "dsoftplus": ("dsigmoid(x)",),
+    "silu": ("dsilu(x)",),
+    "dsilu": ("dsigmoid(x) * (2 + x * (1 - 2 * sigmoid(x)))",),
+    "gelu": ("dgelu(x)",),
+    "dgelu": ("0.3989422804014327 * (2 - x * x) * exp(-0.5 * x * x)",),
+    "gelu_tanh": ("dgelu_tanh(x)",),
+}
+ACTIVATION_NAMES = set(activations.__all__) & (set(PARTIALS) | {"dgelu_tanh"})
+DEFAULTS: dict[str, Any] = {"activation leaky_relu": 0.01, "activation dleaky_relu": 0.01}
+
+for _name, _partials in PARTIALS.items():
+    ELEMENTWISE[f"activation {_name}"] = Rule(f"activation {_name}", _partials)
+    NAMES[getattr(activations, _name)] = f"activation {_name}"
