@@ -652,7 +652,7 @@ _density_low = polynomial((-2.49232720227773e-17,), (-1.1335170135851058e-08,))
 def dgelu(x: Any) -> Any:
     """Return the derivative of gelu, Phi(x) + x phi(x), with phi the standard normal density.
 
-    Within 4 units in the last place; near the zero at a negative x, within 0.5 eps (2^-53 in float64).
+    Within 5 units in the last place; near the zero at a negative x, within 0.5 eps (2^-53 in float64).
 
     Args:
         x: a number or an array of any shape and layout: float32, float64, or integer (taken as float64).
