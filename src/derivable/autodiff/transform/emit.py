@@ -290,7 +290,7 @@ class Names:
             if wish is None:
                 count += 1
                 wish = f"t{count}"
-            self.webs[web] = self.new(wish.strip("_") if wish.startswith("_") else wish)
+            self.webs[web] = self.new((wish.strip("_") or "i") if wish.startswith("_") else wish)
         for web, members in analysis.members.items():
             for k, member in enumerate(members):
                 member.text = self.webs[web] if len(members) == 1 else self.new(f"{self.webs[web]}_{k}")
