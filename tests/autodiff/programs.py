@@ -263,7 +263,9 @@ class Generator:
         elif u < 0.8 and self.loops < 3:
             self.loops += 1
             i = self.fresh("i")
-            bounds = self.r.choice(["3", "4", "1, 4", "3, -1, -1", "0, 6, 2", "4", f"{self.ints[-1]}" if self.ints else "2"])
+            bounds = self.r.choice(
+                ["3", "4", "1, 4", "3, -1, -1", "0, 6, 2", "4", f"{self.ints[-1]}" if self.ints else "2"]
+            )
             how = self.r.random()
             if how < 0.7:
                 self.emit(depth, f"for {i} in range({bounds}):")
@@ -273,7 +275,9 @@ class Generator:
                 self.emit(depth, f"for {i}, {extra[0]} in enumerate({self.r.choice(self.arrays)}):")
             else:
                 extra = [self.fresh("v"), self.fresh("v")]
-                self.emit(depth, f"for {i}, ({extra[0]}, {extra[1]}) in enumerate(zip(a, {self.r.choice(self.arrays)})):")
+                self.emit(
+                    depth, f"for {i}, ({extra[0]}, {extra[1]}) in enumerate(zip(a, {self.r.choice(self.arrays)})):"
+                )
 
             def inside():
                 self.ints.append(i)
@@ -309,7 +313,12 @@ class Generator:
         self.emit(0, "def f(x, y, a):")
         while self.budget > 0:
             self.block(1)
-        self.emit(1, f"return {self.expression()} + " + " + ".join(f"0.1 * {s}" for s in self.scalars[-3:]) + f" + {self.arrays[-1]}[1]")
+        self.emit(
+            1,
+            f"return {self.expression()} + "
+            + " + ".join(f"0.1 * {s}" for s in self.scalars[-3:])
+            + f" + {self.arrays[-1]}[1]",
+        )
         return "\n".join(text + self.lines) + "\n"
 
 

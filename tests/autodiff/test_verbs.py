@@ -183,7 +183,12 @@ def test_precision_is_kept(dtype):
 
 @pytest.mark.parametrize(
     "x",
-    [np.arange(6.0)[::2], np.arange(3.0)[::-1], np.broadcast_to(np.array([0.5]), (3,)), np.asfortranarray(np.ones((3, 2)))[:, 0]],
+    [
+        np.arange(6.0)[::2],
+        np.arange(3.0)[::-1],
+        np.broadcast_to(np.array([0.5]), (3,)),
+        np.asfortranarray(np.ones((3, 2)))[:, 0],
+    ],
     ids=["strided", "reversed", "zero stride, read-only", "column"],
 )
 def test_any_layout(x):
@@ -303,7 +308,11 @@ EDGES = {
     "hypot at the origin": ("np.hypot(x, 0.0)", 0.0, 0.0),
     "arctan2 at the origin": ("np.arctan2(x, 0.0)", 0.0, math.nan),
     "a branch not taken, by where": ("np.where(x < 1, x, np.sqrt(x))", 0.0, 1.0),
-    "a branch not taken, by where, in an array": ("np.sum(np.where(np.ones(1) * x < 1, x, np.sqrt(np.ones(1) * x)))", 0.0, 1.0),
+    "a branch not taken, by where, in an array": (
+        "np.sum(np.where(np.ones(1) * x < 1, x, np.sqrt(np.ones(1) * x)))",
+        0.0,
+        1.0,
+    ),
     "a division in a branch not taken": ("np.where(x == 0, 1.0 + x, np.sin(x) / x)", 0.0, 1.0),
 }
 
@@ -320,7 +329,11 @@ def test_edge(name):
 
 @pytest.mark.parametrize(
     ("text", "x", "right"),
-    [("1.0 / (1.0 + math.exp(-x))", -800.0, 0.0), ("math.log1p(math.exp(x))", 800.0, 1.0), ("np.log(np.exp(x))", -800.0, 1.0)],
+    [
+        ("1.0 / (1.0 + math.exp(-x))", -800.0, 0.0),
+        ("math.log1p(math.exp(x))", 800.0, 1.0),
+        ("np.log(np.exp(x))", -800.0, 1.0),
+    ],
 )
 def test_overflow_gives_the_right_value_or_nan(text, x, right):
     got = slope(text, x)

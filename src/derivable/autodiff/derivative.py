@@ -92,7 +92,15 @@ class Maker:
         own = kinds[: len(self.names)]
         for k in self.argnums:
             if not is_float(own[k]):
-                what = "an int" if own[k] == Kind("i") else f"a {own[k]}" if isinstance(own[k], Kind) else "not all float" if own[k] else "None"
+                what = (
+                    "an int"
+                    if own[k] == Kind("i")
+                    else f"a {own[k]}"
+                    if isinstance(own[k], Kind)
+                    else "not all float"
+                    if own[k]
+                    else "None"
+                )
                 remedy = "pass a float, as in 3.0" if own[k] == Kind("i") else "pass float64 or float32"
                 raise DerivativeError(
                     f"{self.verb} of {self.source.name} with respect to {self.names[k]}: it is {what}, which has no derivative; {remedy}"
@@ -124,10 +132,14 @@ class Maker:
         if self.verb not in ("jvp", "vjp"):
             if not scalar:
                 what = "a tuple" if isinstance(program.result, tuple) else f"a {program.result.kind}"
-                raise DerivativeError(f"{self.verb} of {self.source.name}: it returns {what}, not a number; use jacobian, vjp or jvp")
+                raise DerivativeError(
+                    f"{self.verb} of {self.source.name}: it returns {what}, not a number; use jacobian, vjp or jvp"
+                )
         for v in results:
             if not is_float(v.kind) and v.const is None and self.verb != "jvp":
-                raise DerivativeError(f"{self.verb} of {self.source.name}: it returns a {v.kind}, which has no derivative")
+                raise DerivativeError(
+                    f"{self.verb} of {self.source.name}: it returns a {v.kind}, which has no derivative"
+                )
         if self.verb == "jvp":
             forward = Forward(program, wrt, set(extra))
             start = [node for n, b in zip(extra, wrt_bindings, strict=True) for node in self.take(n, b, forward)]
@@ -139,7 +151,9 @@ class Maker:
                     return dot
                 value = forward.read(v)
                 if v.kind.ndim:
-                    return emit.template("np.zeros_like(x)" if v.kind.dtype[0] == "f" else "np.zeros(x.shape)", {"x": value})
+                    return emit.template(
+                        "np.zeros_like(x)" if v.kind.dtype[0] == "f" else "np.zeros(x.shape)", {"x": value}
+                    )
                 return ast.Constant(0.0)
 
             values = _tuple(program.result, forward.read)
@@ -151,7 +165,9 @@ class Maker:
             if self.verb == "grad_into":
                 for text, b in zip(extra, wrt_bindings, strict=True):
                     if not isinstance(b, Value) or not b.kind.ndim:
-                        raise DerivativeError(f"grad_into of {self.source.name}: only the gradient of an array can be written into a buffer; use grad")
+                        raise DerivativeError(
+                            f"grad_into of {self.source.name}: only the gradient of an array can be written into a buffer; use grad"
+                        )
                     outputs[b] = text
             if self.verb == "vjp":
                 seeds = self.seeds(emit.name(extra[0]), program.result)
@@ -178,7 +194,9 @@ class Maker:
         if self.verb == "jvp":
             body = comments(emit.clean([*body, last], set()))
         else:
-            body = self.join(reverse, head, forward_part, backward, last, set(extra) if self.verb == "grad_into" else set())
+            body = self.join(
+                reverse, head, forward_part, backward, last, set(extra) if self.verb == "grad_into" else set()
+            )
         keys = list(program.keys)
         spelled = ", ".join(f"{n}: {_words(k)}" for n, k in zip(self.names, kinds, strict=True))
         note = f"The {self.verb} of {self.source.name}({spelled}), written by Derivable."
@@ -190,7 +208,9 @@ class Maker:
         k = self.argnums[0]
         x, z = kinds[k], getattr(result, "kind", None)
         if not self.single or not isinstance(x, Kind) or not isinstance(z, Kind):
-            raise DerivativeError(f"jacobian of {self.source.name}: one argument that is a number or an array, and one such result; use jvp or vjp")
+            raise DerivativeError(
+                f"jacobian of {self.source.name}: one argument that is a number or an array, and one such result; use jvp or vjp"
+            )
         mode = self.verb.partition("_")[2]
         if not mode:
             mode = "forward" if not x.ndim else "reverse" if not z.ndim else ""
@@ -205,14 +225,18 @@ class Maker:
             objects["plain"] = self.function
         return text, keys, objects
 
-    def join(self, reverse: Reverse, head: list[Any], forward: list[Any], backward: list[Any], last: Any, out: set[str]) -> list[Any]:
+    def join(
+        self, reverse: Reverse, head: list[Any], forward: list[Any], backward: list[Any], last: Any, out: set[str]
+    ) -> list[Any]:
         """Put the two sweeps together, without what neither the result nor the other sweep needs."""
         backward = emit.clean([*backward, last], set(out))
         again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape")}
         results = {n.id for n in ast.walk(last) if isinstance(n, ast.Name)}
         wanted = ({n.id for s in backward for n in ast.walk(s) if isinstance(n, ast.Name)} - again) | results
         forward = emit.clean([*head, *forward], set(wanted))
-        arrays = {text for web, text in reverse.names.webs.items() if reverse.analysis.kinds.get(web, Kind("i", 1)).ndim}
+        arrays = {
+            text for web, text in reverse.names.webs.items() if reverse.analysis.kinds.get(web, Kind("i", 1)).ndim
+        }
         arrays |= {text for web, text in reverse.bar_names.items() if reverse.analysis.kinds[web].ndim}
         arrays |= {v.text for v in reverse.needed if v.kind.ndim}
         forward = tidy(forward, wanted, arrays)
@@ -228,7 +252,11 @@ class Maker:
         for k, part in enumerate(binding):
             inner = f"{text}_{k}"
             nodes.append(emit.assign(inner, emit.template(f"x[{k}]", {"x": emit.name(text)})))
-            nodes += self.take(inner, part, forward) if not isinstance(part, Value) or forward.dots[part.web()] != inner else []
+            nodes += (
+                self.take(inner, part, forward)
+                if not isinstance(part, Value) or forward.dots[part.web()] != inner
+                else []
+            )
         return nodes
 
     def seeds(self, node: Any, binding: Any) -> list[tuple[Value, Any]]:
@@ -261,12 +289,19 @@ class Maker:
                 ndims[node.value.id] = max(size, ndims.get(node.value.id, 0))
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 ndims.setdefault(node.value.id, 1)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len" and isinstance(node.args[0], ast.Name):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "len"
+                and isinstance(node.args[0], ast.Name)
+            ):
                 ndims.setdefault(node.args[0].id, 1)
         kinds = []
         for n in self.names:
             default = self.source.defaults.get(n)
-            kinds.append(kind_of_value(default, n) if isinstance(default, (int, float)) else Kind("f8", ndims.get(n, 0)))
+            kinds.append(
+                kind_of_value(default, n) if isinstance(default, (int, float)) else Kind("f8", ndims.get(n, 0))
+            )
         return tuple(kinds)
 
     def show(self) -> str:
@@ -274,7 +309,9 @@ class Maker:
             try:
                 return self.program(self.guess())[0]
             except (DerivativeError, ValueError, TypeError):
-                raise DerivativeError(f"the program of {self.title} depends on the kinds of its arguments: call it once, then ask for its source") from None
+                raise DerivativeError(
+                    f"the program of {self.title} depends on the kinds of its arguments: call it once, then ask for its source"
+                ) from None
         return self.programs[self.last][0]
 
 
@@ -314,7 +351,11 @@ def jacobian_text(title: str, names: list[str], x: str, kind: Kind, result: Kind
             "    entries[j] = 0.0",
         ]
         assert column
-        first = f"value, _ = pushforward({arguments}, np.zeros({x}.shape, {real}))" if kind.ndim and mode != "reverse" else None
+        first = (
+            f"value, _ = pushforward({arguments}, np.zeros({x}.shape, {real}))"
+            if kind.ndim and mode != "reverse"
+            else None
+        )
         if first is None:
             first = "value = plain(" + arguments + ")"
         body = [first, f"out = np.empty({shape}, {dtype})", f"rows = out.reshape(({size}, {n}))"]
@@ -342,7 +383,9 @@ def stub(maker: Maker) -> Any:
     title = f"{maker.verb}({maker.source.name})"
     extra = maker.extra()
     if not extra:
-        made = python_types.FunctionType(python.__code__, python.__globals__, title, python.__defaults__, python.__closure__)
+        made = python_types.FunctionType(
+            python.__code__, python.__globals__, title, python.__defaults__, python.__closure__
+        )
         made.__doc__ = python.__doc__
         return made
     scope: dict[str, Any] = {}
@@ -373,7 +416,9 @@ class Derivative(CPUDispatcher):
         """Return the same gradient, written into a buffer: `into(*args, out)`."""
         if self.maker.verb != "grad":
             raise AttributeError(f"{self.maker.verb} has no form that writes into a buffer; grad has")
-        return derivative(self.maker.function, "grad_into", self.maker.argnums[0] if self.maker.single else self.maker.argnums)
+        return derivative(
+            self.maker.function, "grad_into", self.maker.argnums[0] if self.maker.single else self.maker.argnums
+        )
 
     def compile(self, sig: Any) -> Any:
         """Compile the program for a signature: write it, and let Numba compile or load it."""
@@ -384,7 +429,9 @@ class Derivative(CPUDispatcher):
         names = [*self.maker.names, *self.maker.extra()]
         kinds = tuple(kind_of_type(t, f"the argument {n}") for t, n in zip(args, names, strict=True))
         inner = self.maker.function_for(kinds, plain=False)
-        plain_args = tuple(numba.typeof(a.value) if isinstance(a, numba.types.Omitted) else numba.types.unliteral(a) for a in args)
+        plain_args = tuple(
+            numba.typeof(a.value) if isinstance(a, numba.types.Omitted) else numba.types.unliteral(a) for a in args
+        )
         if plain_args != args:
             if plain_args not in self.overloads:
                 inner.compile(plain_args)
@@ -420,7 +467,12 @@ class Derivative(CPUDispatcher):
         return super()._compile_for_args(*args, **named)
 
     def _reduce_states(self) -> dict[str, Any]:
-        return {"function": self.maker.function, "verb": self.maker.verb, "argnums": self.maker.argnums, "single": self.maker.single}
+        return {
+            "function": self.maker.function,
+            "verb": self.maker.verb,
+            "argnums": self.maker.argnums,
+            "single": self.maker.single,
+        }
 
     @classmethod
     def _rebuild(cls, function: Any, verb: str, argnums: Any, single: bool) -> Any:
@@ -467,7 +519,11 @@ def read_in_place(maker: Maker, reader: Reader, args: list[Any], named: dict[str
         return None if isinstance(binding, Static) else binding.kind
 
     kinds = tuple(kind(given[n]) if n in given else None for n in maker.names)
-    return reader.inline_source(maker.as_source(kinds), args, {k: v for k, v in given.items() if k not in dict(zip([*maker.names, *maker.extra()], args, strict=False))})
+    return reader.inline_source(
+        maker.as_source(kinds),
+        args,
+        {k: v for k, v in given.items() if k not in dict(zip([*maker.names, *maker.extra()], args, strict=False))},
+    )
 
 
 _made: dict[Any, Any] = {}

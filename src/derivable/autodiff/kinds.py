@@ -62,7 +62,9 @@ def _dtype(dtype: Any, what: str) -> str:
         return "f4"
     if dtype == np.float64:
         return "f8"
-    raise DerivativeError(f"{what} has dtype {dtype}; use float64 or float32 (or an integer that is not differentiated)")
+    raise DerivativeError(
+        f"{what} has dtype {dtype}; use float64 or float32 (or an integer that is not differentiated)"
+    )
 
 
 def kind_of_value(value: Any, what: str) -> Any:

@@ -322,7 +322,11 @@ class _Custom:
         letters = [f"x{k}" for k in range(len(values))]
         spelled = ", ".join(letters)
         joint = f"{names['_pullback']}(g, z, {spelled})" if self.pullback is not None else "not_known()"
-        forward = f"{names['_pushforward']}({', '.join('d' + x for x in letters)}, z, {spelled})" if self.pushforward is not None else None
+        forward = (
+            f"{names['_pushforward']}({', '.join('d' + x for x in letters)}, z, {spelled})"
+            if self.pushforward is not None
+            else None
+        )
         if forward is None:
             forward = "missing"
         return Forms(result, f"{names['']}({spelled})", [], forward, joint=joint)
@@ -405,7 +409,11 @@ def check_rule(f: Any, *args: Any, seed: int = 0, rtol: float = 1e-8) -> float:
     def like(x: Any) -> Any:
         if isinstance(x, tuple):
             return tuple(map(like, x))
-        return random.standard_normal(np.shape(x)).astype(np.asarray(x).dtype) if np.ndim(x) else float(random.standard_normal())
+        return (
+            random.standard_normal(np.shape(x)).astype(np.asarray(x).dtype)
+            if np.ndim(x)
+            else float(random.standard_normal())
+        )
 
     def inner(x: Any, y: Any) -> float:
         if isinstance(x, tuple):
@@ -461,7 +469,9 @@ def _dispatcher(f: Any, verb: str) -> Any:
     if isinstance(f, types.Dispatcher):
         return f.dispatcher
     if isinstance(f, (types.FunctionType, types.UndefinedFunctionType)):
-        raise DerivativeError(f"{verb} of a first-class function, of which only the machine code is known; pass the @njit function itself")
+        raise DerivativeError(
+            f"{verb} of a first-class function, of which only the machine code is known; pass the @njit function itself"
+        )
     raise DerivativeError(f"{verb} needs an @njit function, got {f}")
 
 

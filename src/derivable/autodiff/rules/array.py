@@ -212,7 +212,9 @@ def _trace(x: Kind) -> Forms:
     return Forms(Kind(x.dtype), "np.trace(x)", ["g * np.eye(x.shape[0], x.shape[1])"])
 
 
-def _discrete(name: str, kind: Callable[[Kind], Kind], *functions: Any, method: str | None = None, extra: str = "") -> None:
+def _discrete(
+    name: str, kind: Callable[[Kind], Kind], *functions: Any, method: str | None = None, extra: str = ""
+) -> None:
     def make(x: Kind) -> Forms:
         return Forms(kind(x), f"np.{name}(x{extra})", [None], "zero")
 
@@ -288,7 +290,9 @@ def _reshape(x: Kind, *shape: Kind) -> Forms:
     target = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
     back = "np.ascontiguousarray(g).reshape(x.shape)"
     tangent = f"np.ascontiguousarray(dx).reshape({target})"
-    return Forms(Kind(x.dtype, len(shape)), f"x.reshape({target})", [back] + [None] * len(shape), tangent, view=True, mirror=True)
+    return Forms(
+        Kind(x.dtype, len(shape)), f"x.reshape({target})", [back] + [None] * len(shape), tangent, view=True, mirror=True
+    )
 
 
 def _ravel(name: str) -> Callable[[Kind], Forms]:
@@ -316,7 +320,9 @@ def _astype(x: Kind, dtype: Any) -> Forms:
     if kind.kind == "f" and kind.itemsize in (4, 8):
         return Forms(Kind(f"f{kind.itemsize}", x.ndim), f"x.astype(np.{kind.name})", ["g"])
     if kind.kind in "bi":
-        return Forms(Kind(kind.kind, x.ndim), f"x.astype(np.{'bool_' if kind.kind == 'b' else kind.name})", [None], "zero")
+        return Forms(
+            Kind(kind.kind, x.ndim), f"x.astype(np.{'bool_' if kind.kind == 'b' else kind.name})", [None], "zero"
+        )
     raise Refused(f"astype({kind})", "use float64 or float32")
 
 
@@ -333,7 +339,12 @@ def _concatenate(*arrays: Kind, axis: int = 0) -> Forms:
     dtype = "f4" if all(a.dtype == "f4" for a in arrays) else "f8" if any(a.dtype[0] == "f" for a in arrays) else "i"
     tail = f", axis={axis}" if axis else ""
     tangents = ", ".join("d" + n for n in names)
-    return Forms(Kind(dtype, ndim), f"np.concatenate(({', '.join(names)},){tail})", reverse, f"np.concatenate(({tangents},){tail})")
+    return Forms(
+        Kind(dtype, ndim),
+        f"np.concatenate(({', '.join(names)},){tail})",
+        reverse,
+        f"np.concatenate(({tangents},){tail})",
+    )
 
 
 define("hstack", "arrays", np.hstack)(lambda *arrays: _concatenate(*arrays, axis=min(1, arrays[0].ndim - 1)))
@@ -404,7 +415,9 @@ def _inv(x: Kind) -> Forms:
 
 @define("det", "x", np.linalg.det)
 def _det(x: Kind) -> Forms:
-    return Forms(Kind(_float(x)), "np.linalg.det(x)", ["(g * z) * np.linalg.inv(x).T"], "z * np.trace(np.linalg.inv(x) @ dx)")
+    return Forms(
+        Kind(_float(x)), "np.linalg.det(x)", ["(g * z) * np.linalg.inv(x).T"], "z * np.trace(np.linalg.inv(x) @ dx)"
+    )
 
 
 @define("cholesky", "x", np.linalg.cholesky)

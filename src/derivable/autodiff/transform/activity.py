@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
 from derivable.autodiff.rules.table import ELEMENTWISE
-from derivable.autodiff.transform.program import For, If, Let, Phi, Program, Value, While, Write, inner, phis_of, uses, walk
+from derivable.autodiff.transform.program import (
+    For,
+    If,
+    Let,
+    Phi,
+    Program,
+    Value,
+    While,
+    Write,
+    inner,
+    phis_of,
+    uses,
+    walk,
+)
 from derivable.autodiff.transform.read import leaves
 
 __all__ = ["Analysis"]
@@ -148,7 +161,9 @@ class Analysis:
                 same_loop = [loop for loop in s.block.loops() if loop in w.block.loops()]
                 born = origin.block.loops() if origin.block else []
                 if w.array.roots & s.target.roots and (
-                    w.position > s.position or any(loop not in born for loop in same_loop) or isinstance(origin.define, Phi)
+                    w.position > s.position
+                    or any(loop not in born for loop in same_loop)
+                    or isinstance(origin.define, Phi)
                 ):
                     raise DerivativeError(
                         f"{self.program.name}:\n    {w.line}\nthis writes to memory that has two names, since\n    {s.line}\n"

@@ -107,7 +107,11 @@ def fold(node: ast.BinOp) -> Any:
         try:
             value = {ast.Add: a.__add__, ast.Sub: a.__sub__, ast.Mult: a.__mul__, ast.Pow: a.__pow__}[type(op)](b)
             if value is NotImplemented:
-                value = eval(compile(ast.fix_missing_locations(ast.Expression(ast.BinOp(literal(a), op, literal(b)))), "", "eval"))
+                value = eval(
+                    compile(
+                        ast.fix_missing_locations(ast.Expression(ast.BinOp(literal(a), op, literal(b)))), "", "eval"
+                    )
+                )
             if not isinstance(value, complex) and not isinstance(value, type(NotImplemented)):
                 return literal(value)
         except (KeyError, ArithmeticError, ValueError):
@@ -286,7 +290,7 @@ class Names:
             if wish is None:
                 count += 1
                 wish = f"t{count}"
-            self.webs[web] = self.new(wish.strip("_") if wish.startswith("_") else wish)
+            self.webs[web] = self.new((wish.strip("_") or "i") if wish.startswith("_") else wish)
         for web, members in analysis.members.items():
             for k, member in enumerate(members):
                 member.text = self.webs[web] if len(members) == 1 else self.new(f"{self.webs[web]}_{k}")
@@ -346,7 +350,11 @@ class Primal:
         target = s.target
         if s.op == "const" and len(self.analysis.members[target.web()]) == 1:
             return  # its number stands where it is used
-        touches = any(self.pending[a][2] for a in s.args if a in self.pending) or s.op in ("getitem", "array") or any(a.kind.ndim for a in s.args)
+        touches = (
+            any(self.pending[a][2] for a in s.args if a in self.pending)
+            or s.op in ("getitem", "array")
+            or any(a.kind.ndim for a in s.args)
+        )
         reads: set[str] = set()
         for a in s.args:
             reads |= self.pending[a][1] if a in self.pending else {self.names.webs[a.web()]}
@@ -549,7 +557,9 @@ def _fix(node: Any) -> None:
         n.lineno = n.col_offset = 1  # type: ignore[attr-defined]
 
 
-def module_text(title: str, parameters: list[str], body: list[Any], environment: dict[str, Any], note: str) -> tuple[str, dict[str, Any]]:
+def module_text(
+    title: str, parameters: list[str], body: list[Any], environment: dict[str, Any], note: str
+) -> tuple[str, dict[str, Any]]:
     """Return the source of a module that holds the function, and the objects to put into it before it is used."""
     text = function_text(title, parameters, body)
     words = {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}

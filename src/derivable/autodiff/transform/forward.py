@@ -44,9 +44,18 @@ class Forward:
                     self.analysis.kinds.setdefault(v.web(), v.kind)
         self.names = Names(self.analysis, taken)
         self.active = self.analysis.active
-        self.dots = {web: self.names.new(f"{text}_dot") for web, text in self.names.webs.items() if web in self.active or web in {v.web() for v in wrt}}
+        self.dots = {
+            web: self.names.new(f"{text}_dot")
+            for web, text in self.names.webs.items()
+            if web in self.active or web in {v.web() for v in wrt}
+        }
         # Everything that a tangent may read keeps a variable of its own.
-        keep = {a for s in self.analysis.statements if isinstance(s, (Let, Write)) for a in ([*s.args, s.target] if isinstance(s, Let) else s.index)}
+        keep = {
+            a
+            for s in self.analysis.statements
+            if isinstance(s, (Let, Write))
+            for a in ([*s.args, s.target] if isinstance(s, Let) else s.index)
+        }
         self.keep = {v for v in keep if self.reads_it(v)}
         self.primal = Primal(self.analysis, self.names, self.keep)
 
@@ -93,7 +102,9 @@ class Forward:
                         p.out.append(assign(text, saved))
                     elif s.op == "const" and len(self.analysis.members[s.target.web()]) == 1:
                         p.let(s)
-                    elif s.op in ("alloc", "alloc_like", "const", "global") or not any(d is not None for d in map(self.dot, s.args)):
+                    elif s.op in ("alloc", "alloc_like", "const", "global") or not any(
+                        d is not None for d in map(self.dot, s.args)
+                    ):
                         p.let(s)
                         p.out.append(assign(text, saved))
                     else:
@@ -155,7 +166,9 @@ class Forward:
         body, p.out = p.out, outer
         p.line = ""
         if isinstance(s, For):
-            p.out.append(ast.For(ast.Name(self.names.webs[s.index.web()], ast.Store()), header, body or [ast.Pass()], []))
+            p.out.append(
+                ast.For(ast.Name(self.names.webs[s.index.web()], ast.Store()), header, body or [ast.Pass()], [])
+            )
         else:
             p.out.append(ast.While(test, body or [ast.Pass()], []))
 
@@ -203,15 +216,23 @@ class Forward:
             forms = s.info["forms"]
             self.program.environment.update(forms.objects)
             if REFUSE in forms.reverse:
-                raise DerivativeError(f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop")
+                raise DerivativeError(
+                    f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop"
+                )
             full = [
-                d if d is not None else template("np.zeros_like(x)" if a.kind.ndim else "0.0", {"x": v}) if r is not None or forms.joint else v
+                d
+                if d is not None
+                else template("np.zeros_like(x)" if a.kind.ndim else "0.0", {"x": v})
+                if r is not None or forms.joint
+                else v
                 for d, a, v, r in zip(dots, s.args, values, forms.reverse or [""] * len(values), strict=True)
             ]
             if forms.forward is None:
                 return template(forms.primal, letters(s, full))
             if forms.forward == "missing":
-                raise DerivativeError(f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pullback but no pushforward, which forward mode needs; give it one")
+                raise DerivativeError(
+                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pullback but no pushforward, which forward mode needs; give it one"
+                )
             if forms.forward == "zero":
                 return self.zero(s)
             if forms.forward == "dx @ y + x @ dy":  # leave out the half that is zero

@@ -77,7 +77,10 @@ class _Structure:
                     continue
                 done += [self.assign(flag, ast.Constant(False), node), copy]
                 again = self.when(
-                    ast.Name(flag, ast.Load()), [ast.copy_location(ast.Return(ast.Name("_result", ast.Load())), node)], [], node
+                    ast.Name(flag, ast.Load()),
+                    [ast.copy_location(ast.Return(ast.Name("_result", ast.Load())), node)],
+                    [],
+                    node,
                 )
                 if leave is None and not rest:
                     return done  # the function ends here, and _result is set
@@ -141,7 +144,10 @@ def _mark(node: ast.If, flag: str, maker: _Structure) -> tuple[ast.If, dict[int,
                 inner = maker.flag("returned")
                 loop = _replace(n, body=maker.block(n.body, inner))
                 again = maker.when(
-                    ast.Name(inner, ast.Load()), [ast.copy_location(ast.Return(ast.Name("_result", ast.Load())), n)], [], n
+                    ast.Name(inner, ast.Load()),
+                    [ast.copy_location(ast.Return(ast.Name("_result", ast.Load())), n)],
+                    [],
+                    n,
                 )
                 start = maker.assign(inner, ast.Constant(False), n)
                 return [*done, start, loop, *part([again, *body[position + 1 :]])]

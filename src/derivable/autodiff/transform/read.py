@@ -57,7 +57,6 @@ class Frame:
         self.names: dict[str, Any] = {}
         self.result: Any = None
 
-
     def once(self, name: str) -> bool:
         """Tell whether the function assigns a name in one place only."""
         stores = [n.id for n in ast.walk(self.source.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
@@ -136,7 +135,10 @@ class Reader:
                 self.line = self.text(node)
             method = getattr(self, "read_" + type(node).__name__, None)
             if method is None:
-                raise self.refuse(f"{type(node).__name__} statements are not supported", "rewrite it with assignments, if, for and while")
+                raise self.refuse(
+                    f"{type(node).__name__} statements are not supported",
+                    "rewrite it with assignments, if, for and while",
+                )
             method(node)
             if isinstance(node, ast.Break):
                 self.line = before
@@ -162,7 +164,9 @@ class Reader:
         text = ast.unparse(node)
         for name in ast.walk(node):
             if isinstance(name, ast.Name) and not isinstance(self.frames[-1].source.lookup(name.id), type):
-                raise self.refuse("an exception with a computed message is not supported", "raise it with a constant message")
+                raise self.refuse(
+                    "an exception with a computed message is not supported", "raise it with a constant message"
+                )
         self.block.statements.append(Raise(text=text, line=self.line, block=self.block))
 
     def read_Return(self, node: ast.Return) -> None:
@@ -189,7 +193,10 @@ class Reader:
             if isinstance(binding, Value) and binding.kind.ndim:
                 binding = tuple(self.element(binding, [("i", self.constant(k))]) for k in range(len(target.elts)))
             if not isinstance(binding, tuple) or len(binding) != len(target.elts):
-                raise self.refuse("the two sides of the assignment have different lengths", "unpack exactly as many values as there are")
+                raise self.refuse(
+                    "the two sides of the assignment have different lengths",
+                    "unpack exactly as many values as there are",
+                )
             # All right-hand sides are read before any name changes.
             held = [self.hold(part) for part in binding]
             for part, value in zip(target.elts, held, strict=True):
@@ -200,7 +207,9 @@ class Reader:
             array = self.value(target.value)
             self.write(array, self.index(target.slice), self.as_value(binding, target), "")
         else:
-            raise self.refuse(f"assignment to {ast.unparse(target)} is not supported", "assign to a name or to an element of an array")
+            raise self.refuse(
+                f"assignment to {ast.unparse(target)} is not supported", "assign to a name or to an element of an array"
+            )
 
     def hold(self, binding: Any) -> Any:
         if isinstance(binding, tuple):
@@ -244,7 +253,9 @@ class Reader:
             array, index = self.value(target.value), self.index(target.slice)
             value = self.value(node.value)
         else:
-            raise self.refuse(f"{ast.unparse(target)} cannot be changed in place", "assign to a name or to an element of an array")
+            raise self.refuse(
+                f"{ast.unparse(target)} cannot be changed in place", "assign to a name or to an element of an array"
+            )
         if op in "+-":
             self.write(array, index, value, op)
         else:
@@ -328,7 +339,9 @@ class Reader:
             return given[0]
         if any(isinstance(p, tuple) for p in given):
             if not all(isinstance(p, tuple) and len(p) == len(given[0]) for p in given):
-                raise self.refuse(f"{name or 'the value'} is a tuple on one path only, or of another length", "use two names")
+                raise self.refuse(
+                    f"{name or 'the value'} is a tuple on one path only, or of another length", "use two names"
+                )
             columns = [[p[k] if p is not None else None for p in parts] for k in range(len(given[0]))]
             return tuple(self.meet(f"{name}_{k}", column, statement, blocks) for k, column in enumerate(columns))
         if any(isinstance(p, Static) for p in given):
@@ -336,7 +349,9 @@ class Reader:
                 return given[0]
             if all(isinstance(p, Static) for p in given) or len(given) < len(parts):
                 return given[0]
-            raise self.refuse(f"{name or 'the value'} is a number on one path and {given[0]} on another", "use two names")
+            raise self.refuse(
+                f"{name or 'the value'} is a number on one path and {given[0]} on another", "use two names"
+            )
         try:
             kind = given[0].kind
             for p in given[1:]:
@@ -394,7 +409,9 @@ class Reader:
             if not changed:
                 break
         else:
-            raise self.refuse("the kinds of the values this loop carries do not settle", "give each value one kind before the loop")
+            raise self.refuse(
+                "the kinds of the values this loop carries do not settle", "give each value one kind before the loop"
+            )
         self.line = line
         statement.breaks = bool(breaks)
         self.block.statements.append(statement)
@@ -412,14 +429,18 @@ class Reader:
 
     def meet_loop(self, name: str, parts: list[Any], statement: Any, blocks: list[Any]) -> Any:
         if isinstance(parts[0], tuple):
-            return tuple(self.meet_loop(f"{name}_{k}", [p[k] for p in parts], statement, blocks) for k in range(len(parts[0])))
+            return tuple(
+                self.meet_loop(f"{name}_{k}", [p[k] for p in parts], statement, blocks) for k in range(len(parts[0]))
+            )
         if isinstance(parts[0], Static):
             return parts[0]
         return self.meet(name, [*parts, None], statement, blocks)
 
     def head(self, name: str, like: Any, entry: Any, statement: Any) -> Any:
         if isinstance(entry, tuple):
-            return tuple(self.head(f"{name}_{k}", a, b, statement) for k, (a, b) in enumerate(zip(like, entry, strict=True)))
+            return tuple(
+                self.head(f"{name}_{k}", a, b, statement) for k, (a, b) in enumerate(zip(like, entry, strict=True))
+            )
         if isinstance(entry, Static):
             return entry
         target = self.fresh(like.kind, name=name, roots=like.roots)
@@ -433,10 +454,16 @@ class Reader:
             if not all(isinstance(c, tuple) and len(c) == len(head) for c in coming):
                 raise self.refuse(f"{name} is not the same sort of tuple in every iteration", "use two names")
             new = [self.carry(name, h, [c[k] for c in coming]) for k, h in enumerate(head)]
-            return tuple(h if n is None else n for h, n in zip(head, new, strict=True)) if any(n is not None for n in new) else None
+            return (
+                tuple(h if n is None else n for h, n in zip(head, new, strict=True))
+                if any(n is not None for n in new)
+                else None
+            )
         if isinstance(head, Static):
             if any(not isinstance(c, Static) or c.value is not head.value for c in coming):
-                raise self.refuse(f"{name} is {head.value!r} before the loop and something else within", "use two names")
+                raise self.refuse(
+                    f"{name} is {head.value!r} before the loop and something else within", "use two names"
+                )
             return None
         kind, roots = head.kind, head.roots
         for c in coming:
@@ -465,7 +492,9 @@ class Reader:
         iterable = self.iterable(node.iter)
         if iterable[0] == "static":
             if any(isinstance(n, (ast.Break, ast.Continue)) for part in node.body for n in ast.walk(part)):
-                raise self.refuse("break and continue in a loop over a tuple are not supported", "use range and an array")
+                raise self.refuse(
+                    "break and continue in a loop over a tuple are not supported", "use range and an array"
+                )
             for item in iterable[1]:
                 self.assign(node.target, item)
                 self.statements(node.body)
@@ -532,7 +561,12 @@ class Reader:
                 for _, what in parts[1:]:
                     if what[1] is not stop:
                         stop = self.operate("minimum", [stop, what[1]], call="min")
-                return "range", (self.constant(0), stop, self.constant(1), lambda i: tuple(what[3](i) for _, what in parts))
+                return "range", (
+                    self.constant(0),
+                    stop,
+                    self.constant(1),
+                    lambda i: tuple(what[3](i) for _, what in parts),
+                )
             if function is reversed:
                 how, what = self.iterable(node.args[0])
                 if how == "static":
@@ -547,7 +581,9 @@ class Reader:
             return "static", list(binding)
         array = self.as_value(binding, node)
         if array.kind.ndim == 0:
-            raise self.refuse(f"{ast.unparse(node)!r} is a number and cannot be looped over", "loop over range(...) or an array")
+            raise self.refuse(
+                f"{ast.unparse(node)!r} is a number and cannot be looped over", "loop over range(...) or an array"
+            )
         size = self.let("shape", [array], INT, axis=0)
         return "range", (self.constant(0), size, self.constant(1), lambda i: self.element(array, [("i", i)]))
 
@@ -561,14 +597,19 @@ class Reader:
     def expression(self, node: Any) -> Any:
         method = getattr(self, "read_" + type(node).__name__, None)
         if method is None:
-            raise self.refuse(f"{ast.unparse(node)!r} ({type(node).__name__}) is not supported", "use numbers, arrays and tuples, and loops over them")
+            raise self.refuse(
+                f"{ast.unparse(node)!r} ({type(node).__name__}) is not supported",
+                "use numbers, arrays and tuples, and loops over them",
+            )
         return method(node)
 
     def read_Constant(self, node: ast.Constant) -> Any:
         if isinstance(node.value, (bool, int, float)):
             return self.constant(node.value)
         if isinstance(node.value, complex):
-            raise self.refuse("complex numbers are not supported", "write the real and the imaginary part as two values")
+            raise self.refuse(
+                "complex numbers are not supported", "write the real and the imaginary part as two values"
+            )
         return Static(node.value)
 
     def read_Name(self, node: ast.Name) -> Any:
@@ -592,7 +633,15 @@ class Reader:
                     f"{name} is a global or closed-over array of shape {found.shape} and dtype {found.dtype}",
                     "hand it to the function as an argument",
                 )
-            dtype = "b" if found.dtype.kind == "b" else "i" if found.dtype.kind == "i" else "f4" if found.dtype.itemsize == 4 else "f8"
+            dtype = (
+                "b"
+                if found.dtype.kind == "b"
+                else "i"
+                if found.dtype.kind == "i"
+                else "f4"
+                if found.dtype.itemsize == 4
+                else "f8"
+            )
             text = f"np.array({found.tolist()!r}, dtype=np.{found.dtype})"
             text = text.replace("nan", "np.nan").replace("inf", "np.inf")
             safe = self.imported(name, ("text", text))
@@ -614,7 +663,9 @@ class Reader:
         return tuple(self.expression(part) for part in node.elts)
 
     def read_List(self, node: ast.List) -> Any:
-        raise self.refuse("lists are not supported", "use a tuple, or an array made by np.zeros or np.empty and filled by a loop")
+        raise self.refuse(
+            "lists are not supported", "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
+        )
 
     def read_ListComp(self, node: ast.ListComp) -> Any:
         raise self.refuse("comprehensions are not supported", "fill an array by a loop")
@@ -624,7 +675,12 @@ class Reader:
     def read_UnaryOp(self, node: ast.UnaryOp) -> Any:
         x = self.value(node.operand)
         if x.const is not None:
-            number = {ast.USub: lambda: -x.const, ast.UAdd: lambda: +x.const, ast.Not: lambda: not x.const, ast.Invert: lambda: ~x.const}
+            number = {
+                ast.USub: lambda: -x.const,
+                ast.UAdd: lambda: +x.const,
+                ast.Not: lambda: not x.const,
+                ast.Invert: lambda: ~x.const,
+            }
             return self.constant(number[type(node.op)]())
         return self.operate({ast.USub: "neg", ast.UAdd: "pos", ast.Not: "not", ast.Invert: "~"}[type(node.op)], [x])
 
@@ -658,7 +714,11 @@ class Reader:
         elif floats or rule.result == "float":
             dtype = "f4" if kinds and all(k == "f4" for k in kinds) else "f8"
         else:
-            dtype = "b" if set(kinds) == {"b"} and op in ("&", "|", "^", "~", "where", "maximum", "minimum", "stop") else "i"
+            dtype = (
+                "b"
+                if set(kinds) == {"b"} and op in ("&", "|", "^", "~", "where", "maximum", "minimum", "stop")
+                else "i"
+            )
         if op == "/" and dtype == "i":
             dtype = "f8"
         if op == "**" and dtype == "i" and args[1].const is not None and args[1].const < 0:
@@ -678,7 +738,9 @@ class Reader:
                 same = isinstance(left, Static) and isinstance(right, Static) and left.value == right.value
                 part: Any = Static(same == isinstance(kind, (ast.Is, ast.Eq)))
                 if len(node.ops) > 1:
-                    raise self.refuse("a chain of comparisons with None or a string is not supported", "write them with and")
+                    raise self.refuse(
+                        "a chain of comparisons with None or a string is not supported", "write them with and"
+                    )
                 return part
             if type(kind) not in COMPARE:
                 raise self.refuse(f"{ast.unparse(node)!r} is not supported", "compare numbers")
@@ -716,8 +778,12 @@ class Reader:
     def read_IfExp(self, node: ast.IfExp) -> Any:
         test = self.expression(node.test)
         if isinstance(test, Static) or test.const is not None:
-            return self.expression(node.body if (test.value if isinstance(test, Static) else test.const) else node.orelse)
-        return self.branch(self.as_value(test, node.test), lambda: self.expression(node.body), lambda: self.expression(node.orelse))[0]
+            return self.expression(
+                node.body if (test.value if isinstance(test, Static) else test.const) else node.orelse
+            )
+        return self.branch(
+            self.as_value(test, node.test), lambda: self.expression(node.body), lambda: self.expression(node.orelse)
+        )[0]
 
     def read_Attribute(self, node: ast.Attribute) -> Any:
         base = self.expression(node.value)
@@ -750,7 +816,9 @@ class Reader:
         parts = []
         for part in node.elts if isinstance(node, ast.Tuple) else [node]:
             if isinstance(part, ast.Slice):
-                parts.append(("s", tuple(None if p is None else self.value(p) for p in (part.lower, part.upper, part.step))))
+                parts.append(
+                    ("s", tuple(None if p is None else self.value(p) for p in (part.lower, part.upper, part.step)))
+                )
                 continue
             binding = self.expression(part)
             if isinstance(binding, Static) and binding.value is None:
@@ -794,20 +862,33 @@ class Reader:
         ndim -= sum(what.kind.ndim for tag, what in index if tag == "m")
         fancy = [what for tag, what in index if tag in "am"]
         if fancy:
-            if len(fancy) > 1 or len(index) > 1 or (index[0][0] == "m" and fancy[0].kind.ndim not in (1, array.kind.ndim)):
-                raise self.refuse("this index with arrays is not supported", "use one array as the only index, or a loop")
+            if (
+                len(fancy) > 1
+                or len(index) > 1
+                or (index[0][0] == "m" and fancy[0].kind.ndim not in (1, array.kind.ndim))
+            ):
+                raise self.refuse(
+                    "this index with arrays is not supported", "use one array as the only index, or a loop"
+                )
             ndim += fancy[0].kind.ndim if index[0][0] == "a" else 1
             if index[0][0] == "a" and fancy[0].kind.ndim > 1:
-                raise self.refuse("an index array of more than one dimension is not supported", "index with its ravel()")
+                raise self.refuse(
+                    "an index array of more than one dimension is not supported", "index with its ravel()"
+                )
         pattern, values = self.split(index)
         roots = frozenset() if fancy or copy or ndim == 0 else array.roots
-        return self.let("getitem", [array, *values], Kind(array.kind.dtype, ndim), roots=roots, pattern=pattern, fancy=bool(fancy))
+        return self.let(
+            "getitem", [array, *values], Kind(array.kind.dtype, ndim), roots=roots, pattern=pattern, fancy=bool(fancy)
+        )
 
     def read_Subscript(self, node: ast.Subscript) -> Any:
         base = self.expression(node.value)
         if isinstance(base, tuple):
             if isinstance(node.slice, ast.Slice):
-                bounds = [None if p is None else self.value(p).const for p in (node.slice.lower, node.slice.upper, node.slice.step)]
+                bounds = [
+                    None if p is None else self.value(p).const
+                    for p in (node.slice.lower, node.slice.upper, node.slice.step)
+                ]
                 return base[slice(*bounds)]
             k = self.value(node.slice).const
             if not isinstance(k, int):
@@ -867,18 +948,27 @@ class Reader:
                 values = [self.as_value(a, node) for a in args]
                 if name in DEFAULTS and len(values) == 1:
                     values.append(self.constant(DEFAULTS[name]))
-                if len(values) != len(ELEMENTWISE[name].partials) and not (name == "bool" or ELEMENTWISE[name].result == "bool"):
-                    raise self.refuse(f"{ast.unparse(node)!r} has {len(values)} arguments", f"give it {len(ELEMENTWISE[name].partials)}")
+                if len(values) != len(ELEMENTWISE[name].partials) and not (
+                    name == "bool" or ELEMENTWISE[name].result == "bool"
+                ):
+                    raise self.refuse(
+                        f"{ast.unparse(node)!r} has {len(values)} arguments",
+                        f"give it {len(ELEMENTWISE[name].partials)}",
+                    )
                 if name in ("float", "float32", "int", "bool") and values[0].kind.ndim:
                     raise self.refuse("an array is converted to a number", "use astype for arrays")
                 return self.operate(name, values, call=spelling(function, node, max(v.kind.ndim for v in values)))
             if function in (max, min):
                 values = [self.as_value(a, node) for a in args]
                 if len(values) == 1:
-                    raise self.refuse(f"{function.__name__} of one argument is not supported", f"use np.{function.__name__}")
+                    raise self.refuse(
+                        f"{function.__name__} of one argument is not supported", f"use np.{function.__name__}"
+                    )
                 result = values[0]
                 for v in values[1:]:
-                    result = self.operate("maximum" if function is max else "minimum", [result, v], call=function.__name__)
+                    result = self.operate(
+                        "maximum" if function is max else "minimum", [result, v], call=function.__name__
+                    )
                 return result
             if function is len:
                 if isinstance(args[0], tuple):
@@ -895,7 +985,11 @@ class Reader:
             if function in VERBS:
                 return VERBS[function](self, args, named)
         python = python_function(function)
-        if isinstance(python, type(len)) or isinstance(python, (type, np.ufunc)) or (getattr(python, "__module__", "") or "").startswith(("numpy", "math")):
+        if (
+            isinstance(python, type(len))
+            or isinstance(python, (type, np.ufunc))
+            or (getattr(python, "__module__", "") or "").startswith(("numpy", "math"))
+        ):
             raise self.refuse(
                 f"no derivative of {getattr(function, '__name__', function)} is known",
                 "write it in terms of others, or give it a derivative with custom_derivative",
@@ -933,7 +1027,9 @@ class Reader:
         try:
             dtype = np.dtype(what)
         except TypeError:
-            raise self.refuse("this dtype is not supported", "use np.float64, np.float32, np.int64, np.bool_ or x.dtype") from None
+            raise self.refuse(
+                "this dtype is not supported", "use np.float64, np.float32, np.int64, np.bool_ or x.dtype"
+            ) from None
         if dtype.kind not in "bif" or dtype.itemsize == 2:
             raise self.refuse(f"the dtype {dtype} is not supported", "use np.float64, np.float32, np.int64 or np.bool_")
         sort = dtype.kind if dtype.kind in "bi" else f"f{dtype.itemsize}"
@@ -951,9 +1047,14 @@ class Reader:
         sizes = [self.as_value(s, node) for s in (shape if isinstance(shape, tuple) else (shape,))]
         sort, text, like = self.dtype_of(dtype, node)
         if name == "full" and dtype is None:
-            sort, text = fill.kind.dtype, {"i": "np.int64", "b": "np.bool_", "f4": "np.float32", "f8": "np.float64"}[fill.kind.dtype]
+            sort, text = (
+                fill.kind.dtype,
+                {"i": "np.int64", "b": "np.bool_", "f4": "np.float32", "f8": "np.float64"}[fill.kind.dtype],
+            )
         values = sizes + ([fill] if fill else []) + ([like] if like else [])
-        return self.let("alloc", values, Kind(sort, len(sizes)), fill=name, sizes=len(sizes), dtype=text, like=like is not None)
+        return self.let(
+            "alloc", values, Kind(sort, len(sizes)), fill=name, sizes=len(sizes), dtype=text, like=like is not None
+        )
 
     def allocate_like(self, name: str, args: list[Any], named: dict[str, Any], node: Any) -> Value:
         x = self.as_value(args[0], node)
@@ -973,7 +1074,11 @@ class Reader:
             source = source_of(function)
         except DerivativeError as error:
             raise self.refuse(str(error), "or do without it") from None
-        if any(f.source.node is source.node or (f.source.file, f.source.first, f.source.name) == (source.file, source.first, source.name) for f in self.frames):
+        if any(
+            f.source.node is source.node
+            or (f.source.file, f.source.first, f.source.name) == (source.file, source.first, source.name)
+            for f in self.frames
+        ):
             raise self.refuse(f"{source.name} calls itself", "write the recursion as a loop")
         return self.inline_source(source, args, named)
 
@@ -1009,7 +1114,9 @@ class Reader:
 
     def custom(self, rule: Any, args: list[Any], named: dict[str, Any], node: Any) -> Any:
         if named:
-            raise self.refuse("keywords are not supported for a function with a custom derivative", "use positional arguments")
+            raise self.refuse(
+                "keywords are not supported for a function with a custom derivative", "use positional arguments"
+            )
         values = [self.as_value(a, node) for a in args]
         try:
             forms = rule.forms(self, values)
@@ -1105,7 +1212,9 @@ def read(function: Any, kinds: tuple[Any, ...]) -> Program:
     result = frame.result
     for leaf in leaves(result) if result is not None else [None]:
         if not isinstance(leaf, Value):
-            raise DerivativeError(f"{source.name} returns {getattr(leaf, 'value', leaf)!r}; let it return a float, an array or a tuple of these")
+            raise DerivativeError(
+                f"{source.name} returns {getattr(leaf, 'value', leaf)!r}; let it return a float, an array or a tuple of these"
+            )
     program = Program(source.name, parameters, names, reader.body, result, reader.environment, reader.keys)
     return program
 

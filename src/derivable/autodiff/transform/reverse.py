@@ -34,7 +34,20 @@ from derivable.autodiff.transform.emit import (
     product,
     template,
 )
-from derivable.autodiff.transform.program import Block, Break, For, If, Let, Phi, Program, Raise, Value, While, Write, uses
+from derivable.autodiff.transform.program import (
+    Block,
+    Break,
+    For,
+    If,
+    Let,
+    Phi,
+    Program,
+    Raise,
+    Value,
+    While,
+    Write,
+    uses,
+)
 from derivable.autodiff.transform.read import leaves
 
 __all__ = ["Reverse"]
@@ -68,7 +81,11 @@ class Reverse:
                     self.analysis.kinds.setdefault(v.web(), v.kind)
         self.names = Names(self.analysis, taken)
         self.active = self.analysis.active
-        self.bar_names = {web: self.names.new(f"{text}_bar") for web, text in self.names.webs.items() if web in self.active or web in {v.web() for v in wrt}}
+        self.bar_names = {
+            web: self.names.new(f"{text}_bar")
+            for web, text in self.names.webs.items()
+            if web in self.active or web in {v.web() for v in wrt}
+        }
         self.needed: dict[Value, None] = {}
         self.touched: set[Value] = set()  # views whose cotangent is used
         self.inplace: set[Value] = set()  # cotangents that are changed in place
@@ -219,7 +236,9 @@ class Reverse:
 
     def whole(self, web: Value) -> Any:
         parts: list[Any] = [ast.Slice()] * self.analysis.kinds[web].ndim
-        return ast.Subscript(name(self.bar_names[web]), parts[0] if len(parts) == 1 else ast.Tuple(parts, ast.Load()), ast.Store())
+        return ast.Subscript(
+            name(self.bar_names[web]), parts[0] if len(parts) == 1 else ast.Tuple(parts, ast.Load()), ast.Store()
+        )
 
     def ready(self, value: Value) -> bool:
         """Tell whether a cotangent may be other than zero here, and see to it that it can be read."""
@@ -286,7 +305,9 @@ class Reverse:
     def aliases(self, node: Any, web: Value) -> bool:
         """Tell whether the expression is the memory of another cotangent that is changed in place."""
         while isinstance(node, (ast.Subscript, ast.Attribute)) or (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("reshape", "ascontiguousarray", "ravel")
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("reshape", "ascontiguousarray", "ravel")
         ):
             if isinstance(node, ast.Call):
                 node = node.func.value if node.func.attr != "ascontiguousarray" else node.args[0]  # type: ignore[attr-defined]
@@ -300,7 +321,11 @@ class Reverse:
         if not earlier:
             return
         around = set(map(id, self.block.ancestors()))
-        before = [m for m in self.analysis.members[web] if m.position < target.position and id(m.block or self.program.body) in around]
+        before = [
+            m
+            for m in self.analysis.members[web]
+            if m.position < target.position and id(m.block or self.program.body) in around
+        ]
         slot = Slot(self.block, before[-1] if before else None)
         self.out.append(slot)
         self.set.discard(web)
@@ -342,7 +367,12 @@ class Reverse:
         for s in block.statements:
             if isinstance(s, Let) and s.target in self.touched and self.is_mirror(s.target):
                 base = s.args[0]
-                self.out.append(assign(self.bar_names[s.target.web()], primal_node(s, [self.buffer(base), *(self.need(a) for a in s.args[1:])], False)))
+                self.out.append(
+                    assign(
+                        self.bar_names[s.target.web()],
+                        primal_node(s, [self.buffer(base), *(self.need(a) for a in s.args[1:])], False),
+                    )
+                )
         flat: list[Any] = []
         for node in out:
             if isinstance(node, Slot):
@@ -365,7 +395,9 @@ class Reverse:
             if self.plan(v) == "recompute":
                 let = v.define
                 if let.op == "getitem":
-                    self.contents.add((let.args[0].roots, let.block.statements[-1].end + 1, tuple(id(b) for b in block.loops())))
+                    self.contents.add(
+                        (let.args[0].roots, let.block.statements[-1].end + 1, tuple(id(b) for b in block.loops()))
+                    )
                 as_float = self.analysis.kinds[v.web()].dtype[0] == "f"
                 nodes.append(assign(v.text, primal_node(let, [self.need(a) for a in let.args], as_float)))
         return nodes
@@ -435,7 +467,9 @@ class Reverse:
                     node = element
                 self.add(s.value, negative(node) if s.aug == "-" else node)
             if not s.aug:
-                self.out.append(assign(ast.Subscript(bar, index_node(s.pattern, index), ast.Store()), ast.Constant(0.0)))
+                self.out.append(
+                    assign(ast.Subscript(bar, index_node(s.pattern, index), ast.Store()), ast.Constant(0.0))
+                )
         if self.must_restore(s):
             old = self.old(s)
             index = [self.need(i) for i in s.index]
@@ -453,7 +487,9 @@ class Reverse:
 
     def must_restore(self, s: Write) -> bool:
         loops = {id(loop) for loop in s.block.loops()}
-        return any(roots & s.array.roots and (at < s.position or loops & set(around)) for roots, at, around in self.contents)
+        return any(
+            roots & s.array.roots and (at < s.position or loops & set(around)) for roots, at, around in self.contents
+        )
 
     def old(self, s: Write) -> Value:
         if s not in self.olds:
@@ -525,7 +561,9 @@ class Reverse:
             for key, what in forms.objects.items():
                 self.program.environment[key] = what
             if forms.joint == "not_known()":
-                raise DerivativeError(f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pushforward but no pullback, which reverse mode needs; give it one")
+                raise DerivativeError(
+                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pushforward but no pullback, which reverse mode needs; give it one"
+                )
             if forms.joint:
                 parts = self.parts.setdefault(s, []) or [self.names.new("part") for _ in s.args]
                 self.parts[s] = parts
@@ -536,7 +574,9 @@ class Reverse:
                 if not w or text is None:
                     continue
                 if text == REFUSE:
-                    raise DerivativeError(f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop")
+                    raise DerivativeError(
+                        f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop"
+                    )
                 node = template(text, given, arrays=True)
                 found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node))
             return found
@@ -678,7 +718,11 @@ class Reverse:
                 p.comment(s.line)
                 if s in self.olds and self.olds[s] in self.needed:
                     old = self.olds[s]
-                    element = element_node(name(self.names.webs[s.array.web()]), s.pattern, [p.read(i) if i.const is not None else name(self.names.webs[i.web()]) for i in s.index])
+                    element = element_node(
+                        name(self.names.webs[s.array.web()]),
+                        s.pattern,
+                        [p.read(i) if i.const is not None else name(self.names.webs[i.web()]) for i in s.index],
+                    )
                     if old.kind.ndim:
                         element = template("x.copy()", {"x": element})
                     if self.plan(old) == "tape":
@@ -725,7 +769,9 @@ class Reverse:
             self.open_tapes(s)
         if s in self.growing and isinstance(s, For):
             for v in self.growing[s]:
-                p.out.append(self.grow(v, template("k + 1 + n", {"k": name(self.counter(s)), "n": self.length(s, forward=True)})))
+                p.out.append(
+                    self.grow(v, template("k + 1 + n", {"k": name(self.counter(s)), "n": self.length(s, forward=True)}))
+                )
         counted = s.trips is not None and s.trips in self.needed
         if counted:
             p.out.append(assign(s.trips.text, ast.Constant(0)))
@@ -753,7 +799,9 @@ class Reverse:
         body, p.out = p.out, outer
         p.line = ""
         if isinstance(s, For):
-            p.out.append(ast.For(ast.Name(self.names.webs[s.index.web()], ast.Store()), header, body or [ast.Pass()], []))
+            p.out.append(
+                ast.For(ast.Name(self.names.webs[s.index.web()], ast.Store()), header, body or [ast.Pass()], [])
+            )
         else:
             p.out.append(ast.While(test, body or [ast.Pass()], []))
         if counted:
@@ -770,7 +818,11 @@ class Reverse:
         start, stop, step = read(s.start), read(s.stop), s.step.const
         if step == 1:
             if s.start.const == 0:
-                return stop if isinstance(s.stop.define, Let) and s.stop.define.op == "shape" else template("max(0, n)", {"n": stop})
+                return (
+                    stop
+                    if isinstance(s.stop.define, Let) and s.stop.define.op == "shape"
+                    else template("max(0, n)", {"n": stop})
+                )
             return template("max(0, b - a)", {"a": start, "b": stop})
         return template("len(range(a, b, s))", {"a": start, "b": stop, "s": literal(step)})
 
@@ -794,7 +846,8 @@ class Reverse:
             size: Any = None
             for loop in reversed(around):
                 fixed = isinstance(loop, For) and all(
-                    b.const is not None or (not (b.block or self.program.body).loops() and self.plan_fixed(b)) for b in (loop.start, loop.stop, loop.step)
+                    b.const is not None or (not (b.block or self.program.body).loops() and self.plan_fixed(b))
+                    for b in (loop.start, loop.stop, loop.step)
                 )
                 if not fixed:
                     size = None
@@ -809,7 +862,9 @@ class Reverse:
 
     def plan_fixed(self, v: Value) -> bool:
         """Tell whether a variable still holds this value throughout a later nest of loops."""
-        return not any(not isinstance(m.define, Phi) and m.position > v.position for m in self.analysis.members[v.web()])
+        return not any(
+            not isinstance(m.define, Phi) and m.position > v.position for m in self.analysis.members[v.web()]
+        )
 
     # ------------------------------------------------------------------------------------------ the program
 
@@ -817,7 +872,9 @@ class Reverse:
         for leaf, node in self.seeds:
             self.add(leaf, node)
 
-    def write_program(self, seeds: list[tuple[Value, Any]], outputs: dict[Value, str]) -> tuple[list[Any], list[Any], dict[Value, Any]]:
+    def write_program(
+        self, seeds: list[tuple[Value, Any]], outputs: dict[Value, str]
+    ) -> tuple[list[Any], list[Any], dict[Value, Any]]:
         """Write the two sweeps.
 
         Args:
@@ -856,6 +913,8 @@ class Reverse:
             else:
                 if web in self.outputs:
                     backward.append(assign(self.whole(web), ast.Constant(0.0)))
-                gradients[v] = template("np.zeros_like(x)", {"x": name(v.name or "")}) if v.kind.ndim else ast.Constant(0.0)
+                gradients[v] = (
+                    template("np.zeros_like(x)", {"x": name(v.name or "")}) if v.kind.ndim else ast.Constant(0.0)
+                )
         forward = self.forward()
         return forward, backward, gradients

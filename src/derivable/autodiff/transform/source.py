@@ -44,7 +44,9 @@ def source_of(function: Any) -> Source:
     python = python_function(function)
     name = getattr(python, "__name__", repr(python))
     if not inspect.isfunction(python):
-        raise DerivativeError(f"{name} is no Python function, so it has no source to differentiate; give it a derivative with custom_derivative")
+        raise DerivativeError(
+            f"{name} is no Python function, so it has no source to differentiate; give it a derivative with custom_derivative"
+        )
     try:
         lines, first = inspect.getsourcelines(python)
     except (OSError, TypeError) as error:
@@ -68,7 +70,9 @@ def source_of(function: Any) -> Source:
     parameters = inspect.signature(python).parameters.values()
     for parameter in parameters:
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
-            raise DerivativeError(f"{name} takes {parameter}; only plain parameters can be differentiated: name them one by one")
+            raise DerivativeError(
+                f"{name} takes {parameter}; only plain parameters can be differentiated: name them one by one"
+            )
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return Source(name, node, text.splitlines(), python.__code__.co_filename, first, lookup, defaults)
 

@@ -114,14 +114,19 @@ def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
             n = s.targets[0].id
             if n in keep or stored.get(n) != 1 or read.get(n) != 1 or n in arrays and not isinstance(s.value, ast.Name):
                 continue
-            if any(isinstance(c, ast.Call) and isinstance(c.func, ast.Attribute) and c.func.attr in ("pop", "copy") for c in ast.walk(s.value)):
+            if any(
+                isinstance(c, ast.Call) and isinstance(c.func, ast.Attribute) and c.func.attr in ("pop", "copy")
+                for c in ast.walk(s.value)
+            ):
                 continue
             reads = set(names(s.value, ast.Load))
             memory = any(isinstance(c, ast.Subscript) for c in ast.walk(s.value)) or bool(reads & arrays)
             for later in range(position + 2, len(done)):
                 user = done[later]
                 if n in head(user):
-                    if len(ast.unparse(s.value)) + width(user) <= WIDTH or isinstance(s.value, (ast.Name, ast.Constant)):
+                    if len(ast.unparse(s.value)) + width(user) <= WIDTH or isinstance(
+                        s.value, (ast.Name, ast.Constant)
+                    ):
                         substitute(user, n, s.value)
                         done.remove(s)
                     break
