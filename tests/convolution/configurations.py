@@ -93,9 +93,7 @@ def layer_case(rng):
             pairs = [(p, p) for p in values]
         groups = int(choose(rng, (1, 1, 2, 3)))
         per_group_in, per_group_out = int(rng.integers(1, 4)), int(rng.integers(1, 4))
-        extra = tuple(
-            int(rng.integers(0, max(s, d))) for s, d in zip(strides, dilations, strict=True)
-        )
+        extra = tuple(int(rng.integers(0, max(s, d))) for s, d in zip(strides, dilations, strict=True))
         if transposed:
             out = [
                 (n - 1) * s - sum(p) + e + o
@@ -246,7 +244,7 @@ def check_pool(rng, case):
     close(getattr(dv, name + "_gradient")(g, given, *arguments), tx.grad.numpy(), dtype, name + " gradient")
 
 
-INTEGERS = (np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64)
+INTEGERS = (np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
 
 
 def signal_case(rng):
@@ -279,9 +277,7 @@ def check_signal(rng, case):
     from scipy import signal
 
     arrays = []
-    for shape, dtype, layout in zip(
-        (case["sizes"], case["kernel"]), case["dtypes"], case["layouts"], strict=True
-    ):
+    for shape, dtype, layout in zip((case["sizes"], case["kernel"]), case["dtypes"], case["layouts"], strict=True):
         if np.dtype(dtype).kind in "fc":
             array = numbers(rng, shape, dtype)
         else:
@@ -289,8 +285,8 @@ def check_signal(rng, case):
             array = rng.integers(low, 2 if dtype is np.bool_ else 100, shape).astype(dtype)
         arrays.append(laid_out(array, layout))
     x, h = arrays
-    common = np.result_type(x, h)
-    common = np.dtype(np.int64) if common.kind in "biu" else common
+    whole = x.dtype.kind in "biu" and h.dtype.kind in "biu"
+    common = np.dtype(np.int64) if whole else np.result_type(x, h)
     method = "direct" if common.kind == "i" else case["method"]
     function = dv.correlate if case["correlate"] else dv.convolve
     actual = function(x, h, case["mode"], case["boundary"], case["fillvalue"], method)
@@ -319,7 +315,11 @@ def check_signal(rng, case):
         close(actual, full, common, "signal")
 
 
-KINDS = (("layer", layer_case, check_layer, 12), ("pool", pool_case, check_pool, 3), ("signal", signal_case, check_signal, 5))
+KINDS = (
+    ("layer", layer_case, check_layer, 12),
+    ("pool", pool_case, check_pool, 3),
+    ("signal", signal_case, check_signal, 5),
+)
 
 
 def run(count, seed, kinds=("layer", "pool", "signal"), report=None):

@@ -9,7 +9,8 @@ from derivable.convolution import definition
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 @pytest.mark.parametrize("m", [1, 2, 3, 4, 7])
-def test_one_dimension_is_numpys(n, m, rng=np.random.default_rng(0)):
+def test_one_dimension_is_numpys(n, m):
+    rng = np.random.default_rng(0)
     x, h = rng.integers(-9, 9, n) + 1j * rng.integers(-9, 9, n), rng.integers(-9, 9, m) * (1 + 2j)
     assert np.array_equal(definition.convolution(x, h), np.convolve(x, h))
     assert np.array_equal(definition.correlation(x, h), np.correlate(x, h, "full"))

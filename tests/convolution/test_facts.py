@@ -38,9 +38,7 @@ def test_zero_padding_breaks_equivariance_at_the_boundary():
     x, h = np.array([0, 0, 0, 0, 1]), [1, 2, 3]
     assert dv.convolve(np.roll(x, 1), h, "same").tolist() == [2, 3, 0, 0, 0]
     assert np.roll(dv.convolve(x, h, "same"), 1).tolist() == [2, 0, 0, 0, 1]
-    assert np.array_equal(
-        dv.convolve(np.roll(x, 1), h, "same", "wrap"), np.roll(dv.convolve(x, h, "same", "wrap"), 1)
-    )
+    assert np.array_equal(dv.convolve(np.roll(x, 1), h, "same", "wrap"), np.roll(dv.convolve(x, h, "same", "wrap"), 1))
 
 
 @given(shift=st.tuples(st.integers(-5, 5), st.integers(-5, 5)), seed=st.integers(0, 99))

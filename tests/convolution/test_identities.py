@@ -68,8 +68,7 @@ def test_the_transposed_layer_is_the_adjoint_of_the_layer(dimensions):
         y = conv(x, w, None, stride, padding, dilation, groups)
         g = rng.normal(size=y.shape)
         extra = tuple(
-            (n + 2 * padding - dilation * (k - 1) - 1) % stride
-            for n, k in zip(x.shape[2:], w.shape[2:], strict=True)
+            (n + 2 * padding - dilation * (k - 1) - 1) % stride for n, k in zip(x.shape[2:], w.shape[2:], strict=True)
         )
         z = back(g, w, None, stride, padding, extra, groups, dilation)
         assert z.shape == x.shape
@@ -99,9 +98,7 @@ def test_matrix_identity_of_transposed_layers(dimensions):
         x, w = problem(rng, dimensions, groups, float)
         x = rng.normal(size=(w.shape[0], *x.shape[2:]))
         extra = max(stride, dilation) - 1
-        A = dv.conv_matrix(
-            w, x.shape, stride, padding, dilation, groups, transposed=True, output_padding=extra
-        )
+        A = dv.conv_matrix(w, x.shape, stride, padding, dilation, groups, transposed=True, output_padding=extra)
         y = conv(x, w, None, stride, padding, extra, groups, dilation)
         np.testing.assert_allclose(A @ x.ravel(), y.ravel(), rtol=1e-11, atol=1e-12)
         if extra == 0:

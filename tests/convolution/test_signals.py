@@ -1,6 +1,7 @@
 """Where SciPy is right we agree with it; where users met its faults, the right behaviour is a test."""
 
 import itertools
+import os
 import subprocess
 import sys
 
@@ -169,5 +170,6 @@ def test_inputs_are_not_changed():
 
 def test_import_brings_no_scipy_signal():
     code = "import sys, derivable; print(any(m.startswith(('scipy.signal', 'scipy.fft')) for m in sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert result.stdout.strip() == "False"

@@ -169,9 +169,7 @@ def layer(
     out_channels, channels = weight.shape[:2]
     sizes = tuple(
         (n + before + after - d * (k - 1) - 1) // s + 1
-        for n, k, s, d, (before, after) in zip(
-            x.shape[2:], weight.shape[2:], stride, dilation, padding, strict=True
-        )
+        for n, k, s, d, (before, after) in zip(x.shape[2:], weight.shape[2:], stride, dilation, padding, strict=True)
     )
     out = np.zeros((x.shape[0], out_channels, *sizes), dtype=np.result_type(x, weight))
     for n, o in indices((x.shape[0], out_channels)):
@@ -181,8 +179,7 @@ def layer(
             for c in range(channels):
                 for k in indices(weight.shape[2:]):
                     j = tuple(
-                        a * s - p[0] + b * d
-                        for a, b, s, d, p in zip(i, k, stride, dilation, padding, strict=True)
+                        a * s - p[0] + b * d for a, b, s, d, p in zip(i, k, stride, dilation, padding, strict=True)
                     )
                     if all(0 <= a < m for a, m in zip(j, x.shape[2:], strict=True)):
                         total += weight[(o, c, *k)] * x[(n, first + c, *j)]
@@ -233,8 +230,7 @@ def transposed_layer(
             for r in range(per_group):
                 for k in indices(weight.shape[2:]):
                     j = tuple(
-                        a * s - p[0] + b * d
-                        for a, b, s, d, p in zip(i, k, stride, dilation, padding, strict=True)
+                        a * s - p[0] + b * d for a, b, s, d, p in zip(i, k, stride, dilation, padding, strict=True)
                     )
                     if all(0 <= a < m for a, m in zip(j, sizes, strict=True)):
                         out[(n, first + r, *j)] += weight[(c, r, *k)] * x[(n, c, *i)]

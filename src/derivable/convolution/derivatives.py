@@ -6,8 +6,8 @@ A layer y = C(w) x + b is linear in x, in w and in b. For a function of y with g
 - in the input: the adjoint of x -> C(w) x applied to g, which is a transposed convolution;
 - in the kernel: the adjoint of w -> C(w) x applied to g, which correlates x with g (stride and dilation change places).
 
-The adjoint A* of a linear map A is what satisfies <A u, v> = <u, A* v> for all u and v. For complex arrays <u, v> is the
-sum of u * conj(v), so that the kernel or the input is conjugated: the convention of PyTorch, in which a step
+The adjoint A* of a linear map A is what satisfies <A u, v> = <u, A* v> for all u and v. For complex arrays <u, v> is
+the sum of u * conj(v), so that the kernel or the input is conjugated: the convention of PyTorch, in which a step
 against the gradient goes down. (JAX's differs by a conjugate on both sides.)
 
 Forward mode needs nothing new: the derivative of the layer along (dx, dw, db) is C(w) dx + C(dw) x + db.
@@ -169,9 +169,7 @@ def conv_kernel_gradient(
         check_extension(x5.shape[2:], place.before, place.after, padding_mode)
         x5, before = extend(x5, place.before, place.after, MODES[padding_mode]), (0, 0, 0)
     sizes = normal_sizes(kernel_sizes[2:])
-    return run_kernel_gradient(g, x5, sizes, place.stride, before, place.dilation, groups).reshape(
-        kernel_sizes
-    )
+    return run_kernel_gradient(g, x5, sizes, place.stride, before, place.dilation, groups).reshape(kernel_sizes)
 
 
 def conv_bias_gradient(gradient: Any, dimensions: int | None = None) -> Any:
@@ -252,17 +250,13 @@ def conv_transpose_input_gradient(
     weight = check_weight(weight, dimensions, "channels, out channels / groups")
     shape = check_shape(input_shape, "input_shape", dimensions)
     groups = check_channels(shape[-dimensions - 1], weight.shape, groups, transposed=True)
-    place = transposed_geometry(
-        shape[-dimensions:], weight.shape[2:], stride, padding, dilation, output_padding
-    )
+    place = transposed_geometry(shape[-dimensions:], weight.shape[2:], stride, padding, dilation, output_padding)
     gradient = check_gradient(gradient, transposed_output(shape, weight.shape, groups, place, dimensions))
     dtype = common_dtype(gradient, weight)
     g, w = normal(gradient, dimensions, dtype), normal_kernel(weight, dtype).conj()
     bias = np.zeros(weight.shape[0], dtype)
     sizes = normal_sizes(shape[-dimensions:])
-    return run_convolution(g, w, bias, sizes, place.stride, place.before, place.dilation, groups).reshape(
-        shape
-    )
+    return run_convolution(g, w, bias, sizes, place.stride, place.before, place.dilation, groups).reshape(shape)
 
 
 def conv_transpose_kernel_gradient(
@@ -307,9 +301,7 @@ def conv_transpose_kernel_gradient(
     kernel_sizes, dimensions = check_kernel_shape(kernel_shape)
     x = spatial_array(x, "x", dimensions)
     groups = check_channels(x.shape[-dimensions - 1], kernel_sizes, groups, transposed=True)
-    place = transposed_geometry(
-        x.shape[-dimensions:], kernel_sizes[2:], stride, padding, dilation, output_padding
-    )
+    place = transposed_geometry(x.shape[-dimensions:], kernel_sizes[2:], stride, padding, dilation, output_padding)
     gradient = check_gradient(gradient, transposed_output(x.shape, kernel_sizes, groups, place, dimensions))
     dtype = common_dtype(gradient, x)
     g, x5 = normal(gradient, dimensions, dtype), normal(x, dimensions, dtype).conj()
@@ -329,9 +321,7 @@ def kernel_dimensions(weight: Any, name: str) -> int:
 def check_shape(shape: Any, name: str, dimensions: int) -> Sizes:
     """Return a shape as a tuple of positive ints, with or without a batch."""
     if not hasattr(shape, "__len__") or len(shape) not in (dimensions + 1, dimensions + 2):
-        raise ValueError(
-            f"{name} must be a shape of {dimensions + 1} or {dimensions + 2} ints, got {shape!r}"
-        )
+        raise ValueError(f"{name} must be a shape of {dimensions + 1} or {dimensions + 2} ints, got {shape!r}")
     return tuple(check_count(n, f"each size in {name}") for n in shape)
 
 
@@ -352,8 +342,6 @@ def check_gradient(gradient: Any, expected: Sizes) -> Any:
     return gradient
 
 
-def transposed_output(
-    shape: Sizes, kernel_shape: Sizes, groups: int, place: Geometry, dimensions: int
-) -> Sizes:
+def transposed_output(shape: Sizes, kernel_shape: Sizes, groups: int, place: Geometry, dimensions: int) -> Sizes:
     """Return the shape of a transposed convolution's output."""
     return (*shape[: -dimensions - 1], kernel_shape[1] * groups, *place.out[3 - dimensions :])

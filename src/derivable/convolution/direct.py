@@ -21,8 +21,8 @@ products. Multiplications and additions may be fused (`contract`: one rounding i
 products of the kernel's gradient may be summed in another order (`reassoc`), for without that they cannot use vectors.
 Neither flag touches NaN or infinity.
 
-The functions ending in `_part` handle a range of the work, for [`parallel_for`][derivable.jit.parallel_for]: each output
-number is computed by one piece, in an order that does not depend on how the work is cut.
+The functions ending in `_part` handle a range of the work, for [`parallel_for`][derivable.jit.parallel_for]: each
+output number is computed by one piece, in an order that does not depend on how the work is cut.
 """
 
 from __future__ import annotations
@@ -244,9 +244,7 @@ def plane_at_once(x_sizes, kernel_sizes, out_sizes, stride, before, dilation):  
     ):
         return 0
     # In padding, zero times infinity would be NaN where the definition has no term at all.
-    padded = (
-        before[1] > 0 or before[2] > 0 or height - before[1] > x_sizes[1] or pitch - before[2] > x_sizes[2]
-    )
+    padded = before[1] > 0 or before[2] > 0 or height - before[1] > x_sizes[1] or pitch - before[2] > x_sizes[2]
     return 2 if padded else 1
 
 
@@ -443,7 +441,5 @@ def kernel_gradient(g, x, kernel_shape, stride, before, dilation, groups):  # ty
     channels = x.shape[1] // groups
     shape = (g.shape[1], channels, kernel_shape[0], kernel_shape[1], kernel_shape[2])
     out = np.empty(shape, dtype=x.dtype)
-    kernel_gradient_part(
-        0, g.shape[1] * channels * kernel_shape[0], g, x, out, stride, before, dilation, groups
-    )
+    kernel_gradient_part(0, g.shape[1] * channels * kernel_shape[0], g, x, out, stride, before, dilation, groups)
     return out

@@ -25,7 +25,7 @@ from derivable.jit import kernel
 __all__: list[str] = []
 
 # mypy sees no types in the closures below: they are programs for Numba.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, attr-defined, no-redef, misc, arg-type, index"
 
 
 # --------------------------------------------------------------------------- pieces, chosen by the arguments' types
@@ -59,9 +59,7 @@ def common_type(*arrays: Any) -> Any:
     """Return NumPy's common dtype of the arrays, float64 for integers."""
     for array in arrays:
         if not isinstance(array, types.Array) or not isinstance(array.dtype, types.Number):
-            raise NumbaTypeError(
-                f"x, weight, bias and gradients must be numeric arrays inside @njit, got {array}"
-            )
+            raise NumbaTypeError(f"x, weight, bias and gradients must be numeric arrays inside @njit, got {array}")
     dtype = np.result_type(*[as_dtype(a.dtype) for a in arrays])
     return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
@@ -213,12 +211,8 @@ def triple(argument: Any, dimensions: int, name: str, fill: int, least: int) -> 
 
         return ints
     count = len(argument) if isinstance(argument, (types.BaseTuple, tuple)) else -1
-    if count != dimensions or not all(
-        isinstance(value_of(t), int) or isinstance(t, types.Integer) for t in argument
-    ):
-        raise NumbaTypeError(
-            f"{name} must be an int or a tuple of {dimensions} ints inside @njit, got {argument}"
-        )
+    if count != dimensions or not all(isinstance(value_of(t), int) or isinstance(t, types.Integer) for t in argument):
+        raise NumbaTypeError(f"{name} must be an int or a tuple of {dimensions} ints inside @njit, got {argument}")
     if dimensions == 1:
 
         @kernel
@@ -274,9 +268,7 @@ def pads(argument: Any, dimensions: int) -> Callable[..., Any]:
 
         return get
     if isinstance(argument, types.BaseTuple) and len(argument) and isinstance(argument[0], types.BaseTuple):
-        if len(argument) != dimensions or any(
-            not isinstance(t, types.BaseTuple) or len(t) != 2 for t in argument
-        ):
+        if len(argument) != dimensions or any(not isinstance(t, types.BaseTuple) or len(t) != 2 for t in argument):
             raise NumbaTypeError(f"padding must be {dimensions} pairs (before, after), got {argument}")
         least = "each padding must be at least 0"
         if dimensions == 1:
@@ -425,9 +417,7 @@ def add_layer(public: Callable[..., Any], dimensions: int) -> None:
     """Teach Numba conv1d, conv2d or conv3d."""
 
     @overload(public, prefer_literal=True)
-    def conv(
-        x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros", method="auto"
-    ):
+    def conv(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros", method="auto"):
         word(method, "method", METHODS)
         mode = MODES[word(padding_mode, "padding_mode", PADDING_MODES)]
         dtype = common_type(x, weight) if is_none(bias) else common_type(x, weight, bias)
@@ -476,9 +466,7 @@ def add_transposed_layer(public: Callable[..., Any], dimensions: int) -> None:
     """Teach Numba conv_transpose1d, conv_transpose2d or conv_transpose3d."""
 
     @overload(public, prefer_literal=True)
-    def conv(
-        x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, method="auto"
-    ):
+    def conv(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, method="auto"):
         word(method, "method", METHODS)
         dtype = common_type(x, weight) if is_none(bias) else common_type(x, weight, bias)
         batched = batch_of(x.ndim, dimensions, "x")
@@ -497,9 +485,7 @@ def add_transposed_layer(public: Callable[..., Any], dimensions: int) -> None:
             raise NumbaValueError("padding must be 'valid', ints or pairs for a transposed convolution")
         get_pads = pads(padding, dimensions)
 
-        def compute(
-            x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, method="auto"
-        ):
+        def compute(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, method="auto"):
             a, w = to_x(cast_x(x)), to_w(cast_w(weight))
             check_not_empty(a)
             check_not_empty(w)
@@ -518,9 +504,7 @@ def add_transposed_layer(public: Callable[..., Any], dimensions: int) -> None:
 
 
 @overload(derivatives.conv_input_gradient, prefer_literal=True)
-def conv_input_gradient(
-    gradient, weight, input_shape, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"
-):
+def conv_input_gradient(gradient, weight, input_shape, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
     """Teach Numba the gradient in a layer's input."""
     mode = MODES[word(padding_mode, "padding_mode", PADDING_MODES)]
     dtype, dimensions = common_type(gradient, weight), weight.ndim - 2
@@ -537,9 +521,7 @@ def conv_input_gradient(
     get_dilation = triple(dilation, dimensions, "dilation", 1, 1)
     get_pads = pads(padding, dimensions)
 
-    def compute(
-        gradient, weight, input_shape, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"
-    ):
+    def compute(gradient, weight, input_shape, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
         g, w, shape = to_g(cast_g(gradient)), conj(to_w(cast_w(weight))), to_shape(input_shape)
         check_not_empty(g)
         check_not_empty(w)
@@ -560,9 +542,7 @@ def conv_input_gradient(
 
 
 @overload(derivatives.conv_kernel_gradient, prefer_literal=True)
-def conv_kernel_gradient(
-    gradient, x, kernel_shape, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"
-):
+def conv_kernel_gradient(gradient, x, kernel_shape, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
     """Teach Numba the gradient in a layer's kernel."""
     mode = MODES[word(padding_mode, "padding_mode", PADDING_MODES)]
     dtype, dimensions = common_type(gradient, x), len(kernel_shape) - 2
@@ -844,9 +824,7 @@ def add_pooling(dimensions: int) -> None:
             n = pool_sizes(a.shape[2:], k, s, p, (1, 1, 1), ceil_mode)
             out = np.empty((a.shape[0], a.shape[1], n[0], n[1], n[2]), dtype)
             divisor = get_divisor(divisor_override)
-            pooling.avg_pool_part(
-                0, a.shape[0] * a.shape[1], a, out, k, s, p, bool(count_include_pad), divisor
-            )
+            pooling.avg_pool_part(0, a.shape[0] * a.shape[1], a, out, k, s, p, bool(count_include_pad), divisor)
             return back(out)
 
         return compute

@@ -106,8 +106,8 @@ def conv2d(
     *Padding.* An int pads every side, two ints (height, width) both sides of an axis, two pairs ((top, bottom), (left,
     right)) each side by itself. The word "valid" means 0. With "same" there are ceil(n / stride) outputs along an axis
     of n inputs: the least padding that gives them is divided in two halves, and an odd rest goes behind
-    (TensorFlow's rule and ONNX's SAME_UPPER; PyTorch's where the stride is 1, the only one it allows). With "same_lower"
-    the odd rest goes in front. PyTorch's networks mostly write padding=k // 2 instead: that gives as many
+    (TensorFlow's rule and ONNX's SAME_UPPER; PyTorch's where the stride is 1, the only one it allows). With
+    "same_lower" the odd rest goes in front. PyTorch's networks mostly write padding=k // 2 instead: that gives as many
     outputs for an odd kernel, but pads both sides alike, so that with a stride the outputs may stand elsewhere.
 
     *Zeros* in the padding are not multiplied: the sum has no terms there, and an infinite weight makes no NaN. The
@@ -354,9 +354,7 @@ def layer(
     groups = check_channels(x.shape[-dimensions - 1], weight.shape, groups)
     if method not in METHODS:
         check_choice(method, "method", METHODS)
-    stride, before, after, dilation, out = geometry(
-        x.shape[-dimensions:], weight.shape[2:], stride, padding, dilation
-    )
+    stride, before, after, dilation, out = geometry(x.shape[-dimensions:], weight.shape[2:], stride, padding, dilation)
     if bias is None:
         dtype = common_dtype(x, weight)
         bias = np.zeros(weight.shape[0], dtype)
@@ -380,9 +378,7 @@ def check_extension(sizes: Sizes, before: Sizes, after: Sizes, padding_mode: str
     if padding_mode == "reflect":
         for size, p, q in zip(sizes, before, after, strict=True):
             if size == 1 and (p or q):
-                raise ValueError(
-                    "padding_mode 'reflect' needs at least 2 numbers along a padded axis, x has 1"
-                )
+                raise ValueError("padding_mode 'reflect' needs at least 2 numbers along a padded axis, x has 1")
 
 
 def transposed_layer(

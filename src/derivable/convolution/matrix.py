@@ -126,7 +126,7 @@ def conv_matrix(
     output_padding: int | Sizes = 0,
     sparse: bool = False,
 ) -> Any:
-    """Return the matrix of a layer: conv_matrix(...) @ x.ravel() is the ravelled output.
+    """Return the matrix of a layer: its product with x.ravel() is the ravelled output.
 
     For an image and stride 1 it is doubly block Toeplitz: blocks that are the same along each diagonal of
     blocks, and Toeplitz inside. With `padding_mode="circular"` and "same" padding it is doubly block circulant.
@@ -168,7 +168,7 @@ def conv_matrix(
         ```
     """
     kernel = as_array(kernel, "kernel")
-    shape = (input_shape,) if not hasattr(input_shape, "__len__") else tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
     shape = tuple(check_count(n, "each size in input_shape") for n in shape)
     if kernel.ndim == len(shape):
         kernel, shape = kernel[None, None], (1, *shape)
@@ -183,9 +183,7 @@ def conv_matrix(
     sizes = shape[1:]
     if transposed:
         if padding_mode != "zeros":
-            raise ValueError(
-                f"padding_mode must be 'zeros' for a transposed convolution, got {padding_mode!r}"
-            )
+            raise ValueError(f"padding_mode must be 'zeros' for a transposed convolution, got {padding_mode!r}")
         place = transposed_geometry(sizes, kernel.shape[2:], stride, padding, dilation, output_padding)
         # The transposed layer is the transpose of the layer that goes from its output to its input.
         inputs, outputs = place.out, normal_sizes(sizes)

@@ -84,9 +84,7 @@ def check_weight(value: Any, dimensions: int, what: str) -> Any:
     return weight
 
 
-def check_channels(
-    x_channels: int, weight_shape: tuple[int, ...], groups: Any, *, transposed: bool = False
-) -> int:
+def check_channels(x_channels: int, weight_shape: tuple[int, ...], groups: Any, *, transposed: bool = False) -> int:
     """Return `groups` if the channels of input and kernel fit it."""
     groups = check_count(groups, "groups")
     if weight_shape[0] % groups:
@@ -105,7 +103,5 @@ def check_bias(bias: Any, channels: int) -> Any:
     """Return the bias as an array of one number per out channel."""
     bias = as_array(bias, "bias")
     if bias.shape != (channels,):
-        raise ValueError(
-            f"bias must have shape ({channels},), one number per out channel, got shape {bias.shape}"
-        )
+        raise ValueError(f"bias must have shape ({channels},), one number per out channel, got shape {bias.shape}")
     return bias

@@ -1,8 +1,8 @@
 """Pooling: the largest or the mean of each window, with PyTorch's arguments, and its derivatives.
 
 Padding adds no numbers to a maximum (the window is cut at the border), and zeros to a mean unless
-`count_include_pad` is False. A NaN in the window makes its maximum NaN. The derivative of a maximum goes to the first of
-the largest numbers of the window, in the order of the indices.
+`count_include_pad` is False. A NaN in the window makes its maximum NaN. The derivative of a maximum goes to the first
+of the largest numbers of the window, in the order of the indices.
 """
 
 from __future__ import annotations
@@ -172,7 +172,8 @@ def pool_geometry(
         extent = d * (k - 1) + 1
         if p > extent // 2:
             raise ValueError(
-                f"padding must be at most half of what the window spans, {extent // 2} along spatial axis {axis}, got {p}"
+                f"padding must be at most half of what the window spans, {extent // 2} along spatial axis {axis}, "
+                f"got {p}"
             )
         room = n + 2 * p - extent
         if ceil_mode:
@@ -235,9 +236,7 @@ def max_pool(
     dtype = x.dtype.newbyteorder("=")
     x5 = normal(x, dimensions, dtype)
     result = np.empty((*x5.shape[:2], *out), dtype)
-    run(
-        max_pool_part, x5.shape[0] * x5.shape[1], pool_work(result, size), x5, result, size, step, before, gap
-    )
+    run(max_pool_part, x5.shape[0] * x5.shape[1], pool_work(result, size), x5, result, size, step, before, gap)
     return result.reshape(*x.shape[:-dimensions], *out[3 - dimensions :])
 
 
@@ -281,9 +280,7 @@ def avg_pool(
 ) -> Any:  # fmt: skip
     """Check the arguments of a mean pooling of 1 to 3 dimensions and compute it."""
     x = spatial_array(x, "x", dimensions)
-    size, step, before, _, out = pool_geometry(
-        x.shape[-dimensions:], kernel_size, stride, padding, 1, ceil_mode
-    )
+    size, step, before, _, out = pool_geometry(x.shape[-dimensions:], kernel_size, stride, padding, 1, ceil_mode)
     include, divisor = check_divisor(count_include_pad, divisor_override)
     dtype = common_dtype(x)
     x5 = normal(x, dimensions, dtype)
@@ -303,9 +300,7 @@ def avg_pool_gradient(
             f"input_shape must be a shape of {dimensions + 1} or {dimensions + 2} ints, got {input_shape!r}"
         )
     shape = per_axis(tuple(input_shape), "input_shape", len(input_shape))
-    size, step, before, _, out = pool_geometry(
-        shape[-dimensions:], kernel_size, stride, padding, 1, ceil_mode
-    )
+    size, step, before, _, out = pool_geometry(shape[-dimensions:], kernel_size, stride, padding, 1, ceil_mode)
     include, divisor = check_divisor(count_include_pad, divisor_override)
     gradient = check_pool_gradient(gradient, (*shape[:-dimensions], *out[3 - dimensions :]))
     dtype = common_dtype(gradient)

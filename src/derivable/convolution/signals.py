@@ -100,7 +100,8 @@ def correlate(
     "same" begins at (m - 1) // 2, so that the output i has the element m - 1 - (m - 1) // 2 = m // 2 of `h` over x[i].
 
     *SciPy.* The results are those of `scipy.signal.correlate`, in any number of dimensions. `correlate2d` differs for
-    "same" with an even kernel: it begins one place later. Exchanging the arrays reverses and conjugates the result.
+    "same" with an even kernel: it begins one place later; and where `h` is the longer one
+    its "valid" is not conjugated. Exchanging the arrays reverses and conjugates the result.
 
     Integers, boundaries, NaN and infinity are treated as in [`convolve`][derivable.convolution.signals.convolve].
 
@@ -136,9 +137,7 @@ def correlate(
     return compute(x, flipped, dtype, mode, boundary, fillvalue, method)
 
 
-def check_signals(
-    x: Any, h: Any, mode: Any, boundary: Any, fillvalue: Any, method: Any
-) -> tuple[Any, Any, Any]:
+def check_signals(x: Any, h: Any, mode: Any, boundary: Any, fillvalue: Any, method: Any) -> tuple[Any, Any, Any]:
     """Return both arrays and the dtype to compute in."""
     x, h = as_array(x, "x", kinds="biufc"), as_array(h, "h", kinds="biufc")
     if x.ndim != h.ndim or x.ndim == 0:
@@ -158,14 +157,13 @@ def check_signals(
                 "mode 'valid' needs x to be at least as long as h along every axis, or h as x: "
                 f"x has shape {x.shape}, h has shape {h.shape}"
             )
+    fill = np.asarray(fillvalue)
+    kinds = {x.dtype.kind, h.dtype.kind} | ({fill.dtype.kind} if boundary == "fill" else set())
+    if kinds <= set("biu"):
+        return x, h, np.dtype(np.int64)
     dtype = np.result_type(x, h)
-    if dtype.kind in "biu":
-        dtype = np.dtype(np.int64)
-    if boundary == "fill":
-        dtype = np.result_type(
-            dtype, fillvalue if isinstance(fillvalue, (int, float, complex)) else np.asarray(fillvalue)
-        )
-        dtype = np.dtype(np.int64) if dtype.kind in "biu" else dtype
+    if boundary == "fill":  # a Python number adapts to the arrays' precision, as in NumPy
+        dtype = np.result_type(dtype, fillvalue if isinstance(fillvalue, (int, float, complex)) else fill)
     return x, h, dtype.newbyteorder("=")
 
 

@@ -65,16 +65,12 @@ def per_axis(value: Any, name: str, dimensions: int, *, least: int = 1) -> Sizes
     """
     if type(value) is int and value >= least:
         return (value,) * dimensions
-    if isinstance(value, (str, bytes)) or (
-        not isinstance(value, numbers.Integral) and not hasattr(value, "__len__")
-    ):
+    if isinstance(value, (str, bytes)) or (not isinstance(value, numbers.Integral) and not hasattr(value, "__len__")):
         raise TypeError(f"{name} must be an int or {dimensions} int(s), got {value!r}")
     if isinstance(value, (numbers.Integral, np.bool_)):
         return (check_count(value, name, least=least),) * dimensions
     if len(value) != dimensions:
-        raise ValueError(
-            f"{name} must be an int or have one int for each of {dimensions} axes, got {value!r}"
-        )
+        raise ValueError(f"{name} must be an int or have one int for each of {dimensions} axes, got {value!r}")
     return tuple(check_count(v, f"each {name}", least=least) for v in value)
 
 
@@ -106,17 +102,12 @@ def padding_pairs(
             small = total // 2
             pairs.append((small, total - small) if padding == "same" else (total - small, small))
         return tuple(pairs)
-    if (
-        hasattr(padding, "__len__")
-        and len(padding) == dimensions
-        and all(hasattr(p, "__len__") for p in padding)
-    ):
+    if hasattr(padding, "__len__") and len(padding) == dimensions and all(hasattr(p, "__len__") for p in padding):
         for pair in padding:
             if len(pair) != 2:
                 raise ValueError(f"each pair in {name} must be (before, after), got {pair!r}")
         return tuple(
-            (check_count(a, f"each {name}", least=0), check_count(b, f"each {name}", least=0))
-            for a, b in padding
+            (check_count(a, f"each {name}", least=0), check_count(b, f"each {name}", least=0)) for a, b in padding
         )
     if hasattr(padding, "__len__") and any(hasattr(p, "__len__") for p in padding):
         raise ValueError(
@@ -167,9 +158,7 @@ def new_geometry(sizes: Sizes, kernel_sizes: Sizes, stride: Any, padding: Any, d
     extents = tuple(d * (k - 1) + 1 for k, d in zip(kernel_sizes, dilations, strict=True))
     pairs = padding_pairs(padding, dimensions, sizes, extents, strides)
     out = []
-    for axis, (size, extent, step, (before, after)) in enumerate(
-        zip(sizes, extents, strides, pairs, strict=True)
-    ):
+    for axis, (size, extent, step, (before, after)) in enumerate(zip(sizes, extents, strides, pairs, strict=True)):
         if extent > size + before + after:
             raise ValueError(
                 f"weight must fit into the padded input: along spatial axis {axis} it spans {extent} "
