@@ -196,9 +196,7 @@ class Emitter:
 
     def data(self, kind: types.Type, array: Any, start: Any) -> Any:
         """Return the address of array[start]."""
-        return self.builder.gep(
-            self.context.make_array(kind)(self.context, self.builder, array).data, [start]
-        )
+        return self.builder.gep(self.context.make_array(kind)(self.context, self.builder, array).data, [start])
 
     def index(self, number: int) -> Any:
         """Return a constant index."""
@@ -252,19 +250,13 @@ class Emitter:
         i32, align = ir.IntType(32), ir.Constant(ir.IntType(32), self.bytes)
         if what == "load":
             kind = ir.FunctionType(self.vector, [pointer.type, i32, mask.type, self.vector])
-            function = cgutils.get_or_insert_function(
-                self.builder.module, kind, f"llvm.masked.load.{self.name}.p0"
-            )
+            function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.{self.name}.p0")
             return self.builder.call(function, [pointer, align, mask, vector])
         kind = ir.FunctionType(ir.VoidType(), [self.vector, pointer.type, i32, mask.type])
-        function = cgutils.get_or_insert_function(
-            self.builder.module, kind, f"llvm.masked.store.{self.name}.p0"
-        )
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{self.name}.p0")
         return self.builder.call(function, [vector, pointer, align, mask])
 
-    def write_tile(
-        self, sums: list[list[Any]], c: Any, pitch: Any, rows: Any, columns: Any, add: Any
-    ) -> None:
+    def write_tile(self, sums: list[list[Any]], c: Any, pitch: Any, rows: Any, columns: Any, add: Any) -> None:
         """Write the sums to `c`, or add them: the rows and columns of a partial tile that exist, and no others."""
         builder, vectors = self.builder, len(sums[0])
         whole = builder.icmp_signed("==", columns, self.index(vectors * self.lanes))

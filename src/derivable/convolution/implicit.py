@@ -25,7 +25,18 @@ import math
 import numpy as np
 
 from derivable.jit import get_num_threads, kernel, parallel_for
-from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, clear, lanes, move, move_every_other, multiply_rows, multiply_tile, turn
+from derivable.simd import (
+    ROWS,
+    VECTOR_BYTES,
+    VECTORS,
+    clear,
+    lanes,
+    move,
+    move_every_other,
+    multiply_rows,
+    multiply_tile,
+    turn,
+)
 
 DEPTH = 256  # terms of the sum in one block: a tile's panel of patches then fits the nearest cache
 SMALL = 1 << 16  # numbers under which a kernel is packed by one thread
@@ -343,7 +354,17 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
     chunks = min(chunks, len(table))
     items = groups * blocks * chunks
     plan = (blocks, width, chunks)
-    args = (g.reshape(-1), x.reshape(-1), table, places, out.reshape(-1), (g.shape, x.shape), tuple(stride), groups, plan)
+    args = (
+        g.reshape(-1),
+        x.reshape(-1),
+        table,
+        places,
+        out.reshape(-1),
+        (g.shape, x.shape),
+        tuple(stride),
+        groups,
+        plan,
+    )
     if threads == 1:
         kernel_gradient_part(0, items, *args)
     else:
@@ -441,7 +462,9 @@ def kernel_gradient_part(start, stop, g, x, table, places, out, shapes, stride, 
                         here = (last_w - w0) * width  # one line of the block
                         for y in range(line, last_line):
                             place = channel * positions + (od * out_height + y) * out_width + w0
-                            pack_across(panel, (y - line) * here, g, place, positions, last_w - w0, columns, width, offsets)
+                            pack_across(
+                                panel, (y - line) * here, g, place, positions, last_w - w0, columns, width, offsets
+                            )
                         for i in range(first, last):
                             d = od * stride[0] + table[i, 3]
                             y0, y1 = inside(table[i, 4], stride[1], height, out_height)
