@@ -56,7 +56,8 @@ def registers() -> tuple[int, int]:
     """Return the width of this processor's vector registers in bytes, and their number.
 
     Numba's own settings (`NUMBA_CPU_NAME`, `NUMBA_CPU_FEATURES`) come first: code must fit the processor that Numba
-    compiles for. Numba's cache on disk keeps one entry for each processor, so a stored kernel never meets another width.
+    compiles for. Numba's cache on disk keeps one entry for each processor, so a stored kernel
+    never meets another width.
 
     Returns:
         (bytes, count): (64, 32) with AVX-512, (32, 16) with AVX2, (16, 32) on 64-bit ARM, else (16, 16).
@@ -328,7 +329,24 @@ def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
         return context.get_dummy_value()
 
     if rows_as_they_lie:
-        names = "lines length a ia a_pitch a_line a_step b ib b_line c ic pitch rows columns add".split()
+        names = [
+            "lines",
+            "length",
+            "a",
+            "ia",
+            "a_pitch",
+            "a_line",
+            "a_step",
+            "b",
+            "ib",
+            "b_line",
+            "c",
+            "ic",
+            "pitch",
+            "rows",
+            "columns",
+            "add",
+        ]
 
         @intrinsic
         def product(  # type: ignore[no-untyped-def]
@@ -338,7 +356,7 @@ def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
             n = types.intp
             return types.void(n, n, a, n, n, n, n, b, n, n, c, n, n, n, n, types.boolean), emit
     else:
-        names = "depth a ia b ib c ic pitch rows columns add".split()
+        names = ["depth", "a", "ia", "b", "ib", "c", "ic", "pitch", "rows", "columns", "add"]
 
         @intrinsic
         def product(typing, depth, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
@@ -385,7 +403,23 @@ def plane_tile(lines: int, vectors: int) -> Any:
         llvm.write_tile(sums, out, value["out_pitch"], value["rows"], value["columns"], value["add"])
         return context.get_dummy_value()
 
-    names = "kh kw x ix pitch shifts w iw first out io out_pitch rows columns add".split()
+    names = [
+        "kh",
+        "kw",
+        "x",
+        "ix",
+        "pitch",
+        "shifts",
+        "w",
+        "iw",
+        "first",
+        "out",
+        "io",
+        "out_pitch",
+        "rows",
+        "columns",
+        "add",
+    ]
 
     @intrinsic
     def correlate(  # type: ignore[no-untyped-def]
@@ -535,8 +569,8 @@ def correlate_tile(  # type: ignore[no-untyped-def]
     """Correlate one plane, a tile of its output.
 
     out[io + i * out_pitch + j] becomes (or grows by) `first` plus the sum over a < kh and b < kw of
-    w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j], for i < rows and j < columns. Each vector of x is loaded
-    once for all rows of the tile. The whole tile must be readable in x, also where fewer rows and columns exist.
+    w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j], for i < rows and j < columns. Each vector of x is
+    loaded once for all rows of the tile. The whole tile must be readable in x, also where fewer rows and columns exist.
 
     Args:
         lines: rows of a whole tile: LINES, which needs kh >= LINES - 1, or 1.
