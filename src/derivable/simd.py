@@ -56,7 +56,8 @@ def registers() -> tuple[int, int]:
     """Return the width of this processor's vector registers in bytes, and their number.
 
     Numba's own settings (`NUMBA_CPU_NAME`, `NUMBA_CPU_FEATURES`) come first: code must fit the processor that Numba
-    compiles for. Numba's cache on disk keeps one entry for each processor, so a stored kernel never meets another width.
+    compiles for. Numba's cache on disk keeps one entry for each processor, so a stored kernel
+    never meets another width.
 
     Returns:
         (bytes, count): (64, 32) with AVX-512, (32, 16) with AVX2, (16, 32) on 64-bit ARM, else (16, 16).
@@ -196,9 +197,7 @@ class Emitter:
 
     def data(self, kind: types.Type, array: Any, start: Any) -> Any:
         """Return the address of array[start]."""
-        return self.builder.gep(
-            self.context.make_array(kind)(self.context, self.builder, array).data, [start]
-        )
+        return self.builder.gep(self.context.make_array(kind)(self.context, self.builder, array).data, [start])
 
     def index(self, number: int) -> Any:
         """Return a constant index."""
@@ -252,19 +251,13 @@ class Emitter:
         i32, align = ir.IntType(32), ir.Constant(ir.IntType(32), self.bytes)
         if what == "load":
             kind = ir.FunctionType(self.vector, [pointer.type, i32, mask.type, self.vector])
-            function = cgutils.get_or_insert_function(
-                self.builder.module, kind, f"llvm.masked.load.{self.name}.p0"
-            )
+            function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.{self.name}.p0")
             return self.builder.call(function, [pointer, align, mask, vector])
         kind = ir.FunctionType(ir.VoidType(), [self.vector, pointer.type, i32, mask.type])
-        function = cgutils.get_or_insert_function(
-            self.builder.module, kind, f"llvm.masked.store.{self.name}.p0"
-        )
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{self.name}.p0")
         return self.builder.call(function, [vector, pointer, align, mask])
 
-    def write_tile(
-        self, sums: list[list[Any]], c: Any, pitch: Any, rows: Any, columns: Any, add: Any
-    ) -> None:
+    def write_tile(self, sums: list[list[Any]], c: Any, pitch: Any, rows: Any, columns: Any, add: Any) -> None:
         """Write the sums to `c`, or add them: the rows and columns of a partial tile that exist, and no others."""
         builder, vectors = self.builder, len(sums[0])
         whole = builder.icmp_signed("==", columns, self.index(vectors * self.lanes))
@@ -336,7 +329,24 @@ def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
         return context.get_dummy_value()
 
     if rows_as_they_lie:
-        names = "lines length a ia a_pitch a_line a_step b ib b_line c ic pitch rows columns add".split()
+        names = [
+            "lines",
+            "length",
+            "a",
+            "ia",
+            "a_pitch",
+            "a_line",
+            "a_step",
+            "b",
+            "ib",
+            "b_line",
+            "c",
+            "ic",
+            "pitch",
+            "rows",
+            "columns",
+            "add",
+        ]
 
         @intrinsic
         def product(  # type: ignore[no-untyped-def]
@@ -346,7 +356,7 @@ def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
             n = types.intp
             return types.void(n, n, a, n, n, n, n, b, n, n, c, n, n, n, n, types.boolean), emit
     else:
-        names = "depth a ia b ib c ic pitch rows columns add".split()
+        names = ["depth", "a", "ia", "b", "ib", "c", "ic", "pitch", "rows", "columns", "add"]
 
         @intrinsic
         def product(typing, depth, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
@@ -393,7 +403,23 @@ def plane_tile(lines: int, vectors: int) -> Any:
         llvm.write_tile(sums, out, value["out_pitch"], value["rows"], value["columns"], value["add"])
         return context.get_dummy_value()
 
-    names = "kh kw x ix pitch shifts w iw first out io out_pitch rows columns add".split()
+    names = [
+        "kh",
+        "kw",
+        "x",
+        "ix",
+        "pitch",
+        "shifts",
+        "w",
+        "iw",
+        "first",
+        "out",
+        "io",
+        "out_pitch",
+        "rows",
+        "columns",
+        "add",
+    ]
 
     @intrinsic
     def correlate(  # type: ignore[no-untyped-def]
@@ -543,8 +569,8 @@ def correlate_tile(  # type: ignore[no-untyped-def]
     """Correlate one plane, a tile of its output.
 
     out[io + i * out_pitch + j] becomes (or grows by) `first` plus the sum over a < kh and b < kw of
-    w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j], for i < rows and j < columns. Each vector of x is loaded
-    once for all rows of the tile. The whole tile must be readable in x, also where fewer rows and columns exist.
+    w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j], for i < rows and j < columns. Each vector of x is
+    loaded once for all rows of the tile. The whole tile must be readable in x, also where fewer rows and columns exist.
 
     Args:
         lines: rows of a whole tile: LINES, which needs kh >= LINES - 1, or 1.

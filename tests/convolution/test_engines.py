@@ -116,7 +116,11 @@ def test_other_dtypes_are_refused(method):
 @pytest.mark.parametrize("method", ["auto", *METHODS])
 @pytest.mark.parametrize(
     ("x_shape", "w_shape", "groups"),
-    [((1, 40, 1, 30, 31), (50, 40, 1, 3, 3), 1), ((1, 64, 1, 40, 41), (64, 1, 1, 5, 5), 64), ((3, 24, 1, 14, 14), (70, 24, 1, 3, 3), 1)],
+    [
+        ((1, 40, 1, 30, 31), (50, 40, 1, 3, 3), 1),
+        ((1, 64, 1, 40, 41), (64, 1, 1, 5, 5), 64),
+        ((3, 24, 1, 14, 14), (70, 24, 1, 3, 3), 1),
+    ],
 )  # fmt: skip
 def test_the_number_of_threads_changes_no_bit(method, x_shape, w_shape, groups):
     rng = np.random.default_rng(7)
@@ -146,7 +150,7 @@ def test_the_number_of_threads_changes_no_bit(method, x_shape, w_shape, groups):
 @pytest.mark.skipif(PLAIN, reason="arrays know their own end in plain Python")
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_is_read_or_written_beyond_the_arrays(method):
-    """Arrays that end at the end of a page, with the next page forbidden: a read beyond is a crash, in a fresh process."""
+    """Arrays end where a forbidden page begins: a read beyond crashes, in a fresh process."""
     program = f"""
 import ctypes, mmap
 import numpy as np

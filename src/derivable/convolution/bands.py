@@ -1,12 +1,12 @@
 """Convolution of few channels, plane by plane: a band of image rows in the cache, a tile of output rows in registers.
 
-With one channel there is no matrix product to speak of: every number of the input meets one small kernel. What costs then
-is loading. So a tile of LINES output rows, a few vectors wide, is held in registers, and each vector of the
+With one channel there is no matrix product to speak of: every number of the input meets one small kernel. What
+costs then is loading. So a tile of LINES output rows, a few vectors wide, is held in registers, and each vector of the
 input is loaded once for all rows of the tile that it belongs to.
 
 Before that, the band of input rows that some output rows need is copied to a buffer that stays in the cache, with its
-padding written out. With a stride s the copy sorts each row by the remainder of the column modulo s, so that the outputs'
-inputs are neighbours again. The buffer is all the memory this needs.
+padding written out. With a stride s the copy sorts each row by the remainder of the column modulo s, so that the
+outputs' inputs are neighbours again. The buffer is all the memory this needs.
 
 The functions work on the normal form of a layer, as in [`implicit`][derivable.convolution.implicit]. Padding is
 multiplied like any number here, so where there is padding the kernel must be finite.
@@ -123,7 +123,8 @@ def bands_part(start, stop, x, w, bias, out, shapes, stride, before, dilation, g
                             vectors = 4 if w1 - t > 3 * vector else 2 if w1 - t > vector else 1
                             columns = min(w1 - t, vectors * vector)
                             correlate_tile(
-                                lines, vectors, kh, kw, band, (h - h0) * stride[1] * pitch + t - w0, dilation[1] * pitch,
+                                lines, vectors, kh, kw,
+                                band, (h - h0) * stride[1] * pitch + t - w0, dilation[1] * pitch,
                                 shifts, w, tap, first, out, target + t, out_width, min(lines, h1 - h), columns, written,
                             )  # fmt: skip
                             t += columns

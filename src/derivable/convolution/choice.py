@@ -157,9 +157,12 @@ def run_input_gradient(
     turned_shape = (channels, w.shape[0] // groups, *w.shape[2:])
     chosen = method
     if method == "auto":
-        # With a stride each input meets only a part of the taps: the work is that of as many outputs as g has numbers.
-        per_tap = g.shape[2:] if stride != (1, 1, 1) else sizes
-        chosen = choose(g.shape, turned_shape, per_tap, (1, 1, 1), dilation, groups, g.dtype)
+        if stride == (1, 1, 1):
+            chosen = choose(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
+        else:
+            # The definition jumps from output to output, so it is worth much to sort them by their remainders.
+            large = g.dtype.char in "fd" and g.size * (w.size // w.shape[0]) >= SMALL_WORK
+            chosen = "implicit" if large and turned_shape[1] > 1 else "direct"
         if chosen != "direct" and not finite(w):
             chosen = "direct"
     else:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
+
+from derivable.jit import get_num_threads
 
 __all__ = ["fft_is_faster", "fft_is_safe", "fourier_convolve"]
 
@@ -13,6 +16,7 @@ __all__ = ["fft_is_faster", "fft_is_safe", "fourier_convolve"]
 # an AVX2 machine: they break even between 3 (images) and 10 (float32 signals).
 DIRECT_PER_FFT_STEP = 6.0
 LARGEST_RATIO = 1e3
+PARALLEL_SIZE = 1 << 16  # numbers from which on a transform is worth more threads
 
 
 def fft_is_faster(x: Any, h: Any, out: tuple[int, ...]) -> bool:
@@ -53,14 +57,41 @@ def fourier_convolve(x: Any, h: Any, start: tuple[int, ...], out: tuple[int, ...
     """
     from scipy import fft
 
-    full = [n + m - 1 for n, m in zip(x.shape, h.shape, strict=True)]
     real = x.dtype.kind == "f"
-    shape = [fft.next_fast_len(n, real) for n in full]
     axes = list(range(x.ndim))
-    if real:
-        spectrum = fft.rfftn(x, shape, axes) * fft.rfftn(h, shape, axes)
-        result = fft.irfftn(spectrum, shape, axes)
-    else:
-        result = fft.ifftn(fft.fftn(x, shape, axes) * fft.fftn(h, shape, axes), shape, axes)
-    part = tuple(slice(s, s + o) for s, o in zip(start, out, strict=True))
-    return np.ascontiguousarray(result[part])
+    whole = [fft.next_fast_len(o + m - 1, real) for o, m in zip(out, h.shape, strict=True)]
+    shape = [min(n, fft.next_fast_len(block_length(m, x.ndim), real)) for n, m in zip(whole, h.shape, strict=True)]
+    workers = get_num_threads() if math.prod(whole) >= PARALLEL_SIZE else 1
+    forward, backward = (fft.rfftn, fft.irfftn) if real else (fft.fftn, fft.ifftn)
+    spectrum = forward(h, shape, axes, workers=workers)
+    # Of each block's cyclic convolution the first m - 1 numbers along an axis are mixed up with its end: they are
+    # left out ("overlap and save"). So a block of n numbers gives n - m + 1 outputs.
+    steps = [n - m + 1 for n, m in zip(shape, h.shape, strict=True)]
+    result = np.empty(out, x.dtype)
+    for corner in itertools.product(*(range(0, o, step) for o, step in zip(out, steps, strict=True))):
+        source, front, target, part = [], [], [], []
+        for c, s, o, m, n, step in zip(corner, start, out, h.shape, x.shape, steps, strict=True):
+            count = min(step, o - c)
+            first = s + c - (m - 1)  # where the block begins in x; before 0 and from n on there are zeros
+            source.append(slice(min(n, max(0, first)), max(0, min(n, first + count + m - 1))))
+            front.append(max(0, -first))
+            target.append(slice(c, c + count))
+            part.append(slice(m - 1, m - 1 + count))
+        block = x[tuple(source)]
+        if any(front):
+            block = np.pad(block, [(f, 0) for f in front])
+        if block.size == 0:
+            result[tuple(target)] = 0
+            continue
+        product = forward(block, shape, axes, workers=workers)
+        product *= spectrum
+        result[tuple(target)] = backward(product, shape, axes, workers=workers)[tuple(part)]
+    return result
+
+
+def block_length(m: int, dimensions: int) -> int:
+    """Return how many numbers along one axis a block should have for a kernel of m.
+
+    Longer blocks waste less on the overlap, shorter ones stay in the cache.
+    """
+    return max(8 * m, 8192) if dimensions == 1 else max(4 * m, 256 if dimensions == 2 else 32)

@@ -13,8 +13,8 @@ only a block of it is ever made, in a buffer that stays in the cache:
 Each number is packed once and then met by all out channels, which is what pays for the packing.
 
 All functions work on the normal form of a layer: `x` (batch, channels, D, H, W), `w` (out channels, channels / groups,
-KD, KH, KW), `out` (batch, out channels, OD, OH, OW), C-contiguous and of one dtype, float32 or float64. `taps` is an array
-of three ints for each tap of the kernel: output index o meets input index o * stride + tap.
+KD, KH, KW), `out` (batch, out channels, OD, OH, OW), C-contiguous and of one dtype, float32 or float64. `taps` is an
+array of three ints for each tap of the kernel: output index o meets input index o * stride + tap.
 """
 
 from __future__ import annotations
@@ -25,7 +25,18 @@ import math
 import numpy as np
 
 from derivable.jit import get_num_threads, kernel, parallel_for
-from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, clear, lanes, move, move_every_other, multiply_rows, multiply_tile, turn
+from derivable.simd import (
+    ROWS,
+    VECTOR_BYTES,
+    VECTORS,
+    clear,
+    lanes,
+    move,
+    move_every_other,
+    multiply_rows,
+    multiply_tile,
+    turn,
+)
 
 DEPTH = 256  # terms of the sum in one block: a tile's panel of patches then fits the nearest cache
 SMALL = 1 << 16  # numbers under which a kernel is packed by one thread
@@ -82,8 +93,8 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
 def pack_kernel_part(start, stop, w, packed, chosen, turned, groups, offsets):  # type: ignore[no-untyped-def]
     """Pack the panels start..stop of the kernel: [group][panel][tap][channel][row], filled up with zeros.
 
-    `chosen` lists the taps to pack. `turned` exchanges the roles of out channels and channels. `offsets` says where in a
-    panel to put what stands at index (channel, tap) of the kernel.
+    `chosen` lists the taps to pack. `turned` exchanges the roles of out channels and channels. `offsets` says where
+    in a panel to put what stands at index (channel, tap) of the kernel.
     """
     out_channels, channels, taps = w.shape
     flat = w.reshape(-1)
@@ -240,7 +251,7 @@ def pack_patches(  # type: ignore[no-untyped-def]
 
 @kernel
 def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, groups, plan):  # type: ignore[no-untyped-def]
-    """Compute the pieces start..stop of the output, counted over (batch, group, block of positions, part of channels)."""
+    """Compute the pieces start..stop of the output: (batch, group, block of positions, part of channels)."""
     blocks, size, parts, panels = plan
     x_shape, out_shape = shapes
     out_channels = out_shape[1]
@@ -343,7 +354,17 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
     chunks = min(chunks, len(table))
     items = groups * blocks * chunks
     plan = (blocks, width, chunks)
-    args = (g.reshape(-1), x.reshape(-1), table, places, out.reshape(-1), (g.shape, x.shape), tuple(stride), groups, plan)
+    args = (
+        g.reshape(-1),
+        x.reshape(-1),
+        table,
+        places,
+        out.reshape(-1),
+        (g.shape, x.shape),
+        tuple(stride),
+        groups,
+        plan,
+    )
     if threads == 1:
         kernel_gradient_part(0, items, *args)
     else:
@@ -408,11 +429,11 @@ def pack_across(panel, i, g, place, pitch, count, columns, width, offsets):  # t
 
 @kernel
 def kernel_gradient_part(start, stop, g, x, table, places, out, shapes, stride, groups, plan):  # type: ignore[no-untyped-def]
-    """Compute the pieces start..stop of the gradient, counted over (group, block of out channels, chunk of the table)."""
+    """Compute the pieces start..stop of the gradient: (group, block of out channels, chunk of the table)."""
     blocks, wide, chunks = plan
     (batch, out_channels, out_depth, out_height, out_width), (_, in_channels, depth, height, breadth) = shapes
     per_group, channels = out_channels // groups, in_channels // groups
-    plane, positions = depth * height * breadth, out_depth * out_height * out_width
+    positions = out_depth * out_height * out_width
     vector = lanes(x)
     # One block of g: a few lines of one output plane, or a stretch of a single long line.
     length = min(out_width, DEPTH)
@@ -441,7 +462,9 @@ def kernel_gradient_part(start, stop, g, x, table, places, out, shapes, stride, 
                         here = (last_w - w0) * width  # one line of the block
                         for y in range(line, last_line):
                             place = channel * positions + (od * out_height + y) * out_width + w0
-                            pack_across(panel, (y - line) * here, g, place, positions, last_w - w0, columns, width, offsets)
+                            pack_across(
+                                panel, (y - line) * here, g, place, positions, last_w - w0, columns, width, offsets
+                            )
                         for i in range(first, last):
                             d = od * stride[0] + table[i, 3]
                             y0, y1 = inside(table[i, 4], stride[1], height, out_height)
