@@ -94,9 +94,7 @@ def remez(
 
 def expm1_tail(x):
     """Return q with exp(x) - 1 = x + x^2 q(x), by its series."""
-    return (
-        mp.nsum(lambda k: x**k / mp.factorial(k + 2), [0, 30]) if abs(x) < 0.5 else (mp.expm1(x) - x) / x**2
-    )
+    return mp.nsum(lambda k: x**k / mp.factorial(k + 2), [0, 30]) if abs(x) < 0.5 else (mp.expm1(x) - x) / x**2
 
 
 def logarithm_tail(z):

@@ -9,13 +9,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from figures.drawing import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE, RED, TEAL, figure, new
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import derivable as dv
 from derivable_book.extension import inline
-from figures.drawing import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE, RED, TEAL, figure, new
 
 # ------------------------------------------------------------------------------------------------ step by step
 
@@ -264,7 +264,9 @@ def sampling() -> str:
 def _draw_layer(ax: Any, matrix: Any, real: range, title: str, picked: int) -> None:
     """Draw inputs below, outputs above, and a line for each entry of the matrix."""
     outputs, inputs = matrix.shape
-    up = [(inputs - 1) / 2 + (o - (outputs - 1) / 2) * (inputs - 1) / max(inputs - 1, outputs - 1) for o in range(outputs)]
+    up = [
+        (inputs - 1) / 2 + (o - (outputs - 1) / 2) * (inputs - 1) / max(inputs - 1, outputs - 1) for o in range(outputs)
+    ]
     across = [j * 1.0 for j in range(inputs)]
     if outputs > inputs:
         up = [float(o) for o in range(outputs)]
@@ -272,7 +274,13 @@ def _draw_layer(ax: Any, matrix: Any, real: range, title: str, picked: int) -> N
     used = matrix.any(axis=0)
     for o, j in zip(*np.nonzero(matrix), strict=True):
         special = (o if inputs >= outputs else j) == picked
-        ax.plot([across[j], up[o]], [0, 1.4], color=ORANGE if special else GRID, lw=1.8 if special else 1, zorder=1 + special)
+        ax.plot(
+            [across[j], up[o]],
+            [0, 1.4],
+            color=ORANGE if special else GRID,
+            lw=1.8 if special else 1,
+            zorder=1 + special,
+        )
     for j in range(inputs):
         colour = BLUE if j in real else MUTED
         filled = used[j] and j in real
@@ -410,9 +418,7 @@ def photographs() -> str:
     for name, words in (("china", "a Chinese temple"), ("flower", "a flower")):
         photo = _photograph(name, 340)
         taps = _bell(3.0)
-        blurred = dv.convolve(
-            dv.convolve(photo, taps[:, None], "same", "symm"), taps[None, :], "same", "symm"
-        )
+        blurred = dv.convolve(dv.convolve(photo, taps[:, None], "same", "symm"), taps[None, :], "same", "symm")
         smooth, slope = np.array([1.0, 2.0, 1.0]) / 4, np.array([1.0, 0.0, -1.0]) / 2
         down, right = (
             dv.convolve(photo, kernel, "same", "symm") for kernel in (np.outer(slope, smooth), np.outer(smooth, slope))
@@ -469,7 +475,7 @@ def orientations() -> str:
         label="photographs-oriented",
         columns="repeat(auto-fit,minmax(max(7rem,22%),1fr))",
         caption=(
-            f"One layer, four orientations: waves under a bell ($19 \\times 19$ taps, wavelength 6 pixels) and their answers to the first photograph, "
+            "One layer, four orientations: waves under a bell ($19 \\times 19$ taps, wavelength 6 pixels) and their answers to the first photograph, "
             "dark is strong. Each is $\\sqrt{a^2 + b^2}$ of two kernels, a quarter of a wave apart, so that it does not matter where in the wave a line "
             "falls. Columns answer to the first kernel, eaves and steps to the third."
         ),
@@ -511,7 +517,9 @@ def motion() -> str:
     for ax, picture, title in ((axes[0, 0], bar, "bar, speed 1"), (axes[0, 1], kernel, "kernel for speed 1")):
         for (t, i), value in np.ndenumerate(picture / abs(picture).max()):
             if abs(value) > 0.02:
-                ax.add_patch(Rectangle((i, t), 1, 1, color=BLUE if value > 0 else ORANGE, alpha=min(1, abs(value)), lw=0))
+                ax.add_patch(
+                    Rectangle((i, t), 1, 1, color=BLUE if value > 0 else ORANGE, alpha=min(1, abs(value)), lw=0)
+                )
         ax.set_xlim(0, picture.shape[1])
         ax.set_ylim(picture.shape[0], 0)
         ax.set_aspect("equal")

@@ -1,10 +1,10 @@
 """The figures of the chapter on gradient descent as a proximal step."""
 
 import numpy as np
+from figures.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, RED, figure, new
 from numba import njit
 
 import derivable as dv
-from figures.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, RED, figure, new
 
 
 def model_and_step() -> str:

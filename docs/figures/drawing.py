@@ -143,9 +143,7 @@ def figure(fig: Figure, *, label: str, caption: str, alt: str) -> str:
         raise ValueError(f"figure {label!r} needs a caption and an alternative text")
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": label}):
-        fig.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
+        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     plt.close(fig)
     width = fig.get_figwidth()
     return (

@@ -588,9 +588,7 @@ def _gate_slope(x: Any, product: Any, m: Any, m_low: Any, t: Any) -> Any:
     """
     d, d_low = _one_plus(m, m_low, t)
     below, below_low = d * d, fma(d, d, -d * d) + (d + d) * d_low
-    term, term_low = (
-        (product * scale(m, t), product * scale(m_low, t)) if x >= 0.0 else (-product, like(x, 0.0))
-    )
+    term, term_low = (product * scale(m, t), product * scale(m_low, t)) if x >= 0.0 else (-product, like(x, 0.0))
     bracket = d + term
     part = bracket - d
     bracket_low = ((d - (bracket - part)) + (term - part)) + (d_low + term_low)

@@ -96,9 +96,7 @@ def _copysign(size: Any, sign: Any) -> Any:
 def _copysign_compiled(typing_context, size, sign):  # type: ignore[no-untyped-def]
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         kind = arguments[0].type
-        function = builder.module.declare_intrinsic(
-            "llvm.copysign", [kind], ir.FunctionType(kind, [kind, kind])
-        )
+        function = builder.module.declare_intrinsic("llvm.copysign", [kind], ir.FunctionType(kind, [kind, kind]))
         return builder.call(function, arguments)
 
     return (size(size, sign), emit) if size == sign and isinstance(size, numba.types.Float) else None
@@ -157,9 +155,7 @@ def polynomial(double: tuple[float, ...], single: tuple[float, ...]) -> Callable
         The function, for use in kernels.
     """
 
-    def evaluate(
-        terms: list[Any], x: Any, multiply_add: Callable[..., Any], multiply: Callable[..., Any]
-    ) -> Any:
+    def evaluate(terms: list[Any], x: Any, multiply_add: Callable[..., Any], multiply: Callable[..., Any]) -> Any:
         if len(terms) <= 6:  # Horner's rule saves the powers, and is short enough
             value = terms[-1]
             for term in terms[-2::-1]:
@@ -168,9 +164,7 @@ def polynomial(double: tuple[float, ...], single: tuple[float, ...]) -> Callable
         first, *terms = terms
         power = x
         while len(terms) > 1:
-            pairs = [
-                multiply_add(high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)
-            ]
+            pairs = [multiply_add(high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
             terms = pairs + terms[2 * len(pairs) :]
             power = multiply(power, power) if len(terms) > 1 else power
         return multiply_add(terms[0], x, first) if terms else first

@@ -101,9 +101,7 @@ def elementwise(function: Function) -> Function:
 
     def apply(x: Any, parameters: tuple[float, ...]) -> Any:
         if isinstance(x, (float, np.float32)):  # np.float64 is a float
-            value = (
-                scalar(np.float32(x), *parameters) if isinstance(x, np.float32) else scalar(x, *parameters)
-            )
+            value = scalar(np.float32(x), *parameters) if isinstance(x, np.float32) else scalar(x, *parameters)
             return type(x)(value) if type(x) in (np.float32, np.float64) else value
         if type(x) is int:
             return scalar(float(x), *parameters)
@@ -143,16 +141,11 @@ def elementwise(function: Function) -> Function:
         def public(x: Any, *given: Any, **named: Any) -> Any:
             values = dict(zip(names, given, strict=False))
             if len(given) > len(names) or not named.keys() <= set(names) - values.keys():
-                raise TypeError(
-                    f"{name}() takes x and {', '.join(names)}, got {1 + len(given)} arguments, {named}"
-                )
+                raise TypeError(f"{name}() takes x and {', '.join(names)}, got {1 + len(given)} arguments, {named}")
             values |= named
             return apply(
                 x,
-                tuple(
-                    check_number(values[n], n) if n in values else d
-                    for n, d in zip(names, defaults, strict=True)
-                ),
+                tuple(check_number(values[n], n) if n in values else d for n, d in zip(names, defaults, strict=True)),
             )
 
     public.scalar = scalar  # type: ignore[attr-defined]
@@ -180,9 +173,7 @@ def _loop_of(function: Callable[..., Any], scalar: Callable[..., Any]) -> Callab
             out[i] = scalar_of_x(x[i], parameter)  # type: ignore[name-defined]  # noqa: F821
 
     if len(parameters) > 1:
-        raise TypeError(
-            f"{function.__name__} has {len(parameters)} parameters besides x; at most 1 is allowed"
-        )
+        raise TypeError(f"{function.__name__} has {len(parameters)} parameters besides x; at most 1 is allowed")
     template = with_parameter if parameters else plain
     loop_name = f"{function.__name__}_loop"
     code = template.__code__.replace(
@@ -250,9 +241,7 @@ def _overload_elementwise(
 
         def renamed(f: Any) -> Any:  # callers may give the parameter by its name
             variables = f.__code__.co_varnames
-            f.__code__ = f.__code__.replace(
-                co_varnames=tuple(names[0] if v == "parameter" else v for v in variables)
-            )
+            f.__code__ = f.__code__.replace(co_varnames=tuple(names[0] if v == "parameter" else v for v in variables))
             return f
 
         @numba.extending.overload(public, jit_options={**_OPTIONS, "forceinline": True}, strict=False)

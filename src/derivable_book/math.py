@@ -133,13 +133,7 @@ def _cut(pieces: list[list[etree.Element]], signs: set[str]) -> list[list[etree.
         depth, start = 0, 0
         for i, child in enumerate(piece):
             depth += _opens(child)
-            if (
-                depth == 0
-                and child.tag == "mo"
-                and child.text in signs
-                and 0 < i < len(piece) - 1
-                and i > start
-            ):
+            if depth == 0 and child.tag == "mo" and child.text in signs and 0 < i < len(piece) - 1 and i > start:
                 child.set("form", "infix")  # at the end of a formula it would lose its distances
                 out.append(piece[start : i + 1])
                 start = i + 1

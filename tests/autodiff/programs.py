@@ -359,8 +359,8 @@ def oracle(source, seed):
 
 def check(seed, compiled=False, jvp=False):
     """Check one program; return "right", "wrong: ...", "refused: ..." or "skipped"."""
-    from derivable.autodiff.kinds import DerivativeError, kind_of_value
     from derivable.autodiff.derivative import derivative
+    from derivable.autodiff.kinds import DerivativeError, kind_of_value
     from derivable.autodiff.verbs import grad, value_and_grad
 
     source = Generator(seed).source()

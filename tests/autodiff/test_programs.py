@@ -1,6 +1,7 @@
 """Random programs agree with dual numbers run through the same source."""
 
 import pytest
+
 from autodiff import programs
 
 

@@ -128,9 +128,13 @@ def suite():
 
     def layers(n, h, m):
         return (
-            (0.1 * r.standard_normal((n, h)), np.zeros(h)),
-            (0.1 * r.standard_normal((h, m)), np.zeros(m)),
-        ), r.standard_normal((32, n)), r.standard_normal((32, m))
+            (
+                (0.1 * r.standard_normal((n, h)), np.zeros(h)),
+                (0.1 * r.standard_normal((h, m)), np.zeros(m)),
+            ),
+            r.standard_normal((32, n)),
+            r.standard_normal((32, m)),
+        )
 
     L = np.tril(0.1 * r.standard_normal((60, 60))) + 2 * np.eye(60)
     return [

@@ -36,9 +36,7 @@ def test_a_sabotage_edits_the_package_or_a_constant_and_never_an_assertion():
             assert "assert" not in edited, f"{s.source}: {s.claim} edits an assertion"
             assert "#>" not in edited, f"{s.source}: {s.claim} edits an output"
         else:
-            assert s.file.startswith("src/derivable/"), (
-                f"{s.source}: {s.file} is neither the package nor a page"
-            )
+            assert s.file.startswith("src/derivable/"), f"{s.source}: {s.file} is neither the package nor a page"
 
 
 def test_the_two_lists_are_shown(capsys):

@@ -78,10 +78,7 @@ def test_internal_links_and_anchors_resolve(read, site):
 
 
 def test_next_and_previous_follow_the_navigation(read):
-    order = [
-        "index.html" if p == "index.md" else re.sub(r"(/index)?\.md$", "/index.html", p)
-        for p in navigation(DOCS)
-    ]
+    order = ["index.html" if p == "index.md" else re.sub(r"(/index)?\.md$", "/index.html", p) for p in navigation(DOCS)]
     for before, after in itertools.pairwise(order):
         assert file_of(urljoin(HOST + before, read[before].footer["next"])) == after
         assert file_of(urljoin(HOST + after, read[after].footer["prev"])) == before
@@ -95,15 +92,10 @@ def test_every_result_is_an_anchor_of_its_page(read):
 
 def test_nothing_is_loaded_from_another_host(read, site):
     foreign = [
-        f"{path}: {load}"
-        for path, reader in read.items()
-        for load in reader.loads
-        if re.match(r"(https?:)?//", load)
+        f"{path}: {load}" for path, reader in read.items() for load in reader.loads if re.match(r"(https?:)?//", load)
     ]
     for sheet in site.rglob("*.css"):
-        foreign += re.findall(
-            r"(?:url\(|@import\s+)[\"']?(?:https?:)?//[^)\"']+", sheet.read_text(encoding="utf-8")
-        )
+        foreign += re.findall(r"(?:url\(|@import\s+)[\"']?(?:https?:)?//[^)\"']+", sheet.read_text(encoding="utf-8"))
     assert not foreign
 
 
@@ -119,9 +111,7 @@ def test_the_search_index_holds_no_latex(site):
 def test_scripts_and_sources_of_figures_stay_out_of_the_site(site):
     assert not list(site.rglob("*.py"))
     assert not list(site.rglob("*.yml"))
-    assert not [
-        path for path in site.rglob("*") if "mathjax" in path.name.lower() or "katex" in path.name.lower()
-    ]
+    assert not [path for path in site.rglob("*") if "mathjax" in path.name.lower() or "katex" in path.name.lower()]
 
 
 def test_the_font_of_the_formulas_is_small_and_free_to_ship(site):
@@ -138,7 +128,5 @@ def test_the_font_of_the_formulas_is_small_and_free_to_ship(site):
     for page in site.rglob("*.html"):
         for math in re.findall(r"<math.*?</math>", page.read_text(encoding="utf-8"), flags=re.DOTALL):
             used |= set(re.sub(r"<[^>]*>|&\w+;", "", math))
-    missing = {
-        c for c in used if ord(c) not in present and not c.isspace() and ord(c) not in (0x2061, 0x200B)
-    }
+    missing = {c for c in used if ord(c) not in present and not c.isspace() and ord(c) not in (0x2061, 0x200B)}
     assert not missing, f"add them to the ranges in font.py: {sorted(map(hex, map(ord, missing)))}"

@@ -97,9 +97,7 @@ def test_what_is_kept_does_not_change_the_run(keep, steps, seed):
     rng = np.random.default_rng(seed)
     w0, curvature = rng.normal(size=3), rng.uniform(0, 2.5, size=3)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", dv.DivergenceWarning
-        )  # a curvature above 2 goes up, in every run alike
+        warnings.simplefilter("ignore", dv.DivergenceWarning)  # a curvature above 2 goes up, in every run alike
         whole = dv.gradient_descent(scaled, w0, 0.9, steps, args=(curvature,), value=half_square)
         some = dv.gradient_descent(scaled, w0, 0.9, steps, args=(curvature,), value=half_square, keep=keep)
         none = dv.gradient_descent(scaled, w0, 0.9, steps, args=(curvature,), value=half_square, keep="last")
@@ -343,9 +341,7 @@ def test_callback_sees_the_run_and_can_stop_it():
         seen.append((progress.t, progress.w[0], progress.gradient_norm, progress.value))
         return progress.t >= 6
 
-    run = dv.gradient_descent(
-        scaled, [1.0], 0.5, 100, args=(c,), value=half_square, callback=stop_late, every=2
-    )
+    run = dv.gradient_descent(scaled, [1.0], 0.5, 100, args=(c,), value=half_square, callback=stop_late, every=2)
     assert [s[0] for s in seen] == [2, 4, 6]
     assert seen[0] == (2, 0.25, 0.25, 0.03125)
     assert run.reason == "callback"
@@ -600,10 +596,7 @@ def test_in_place_gradient_can_be_called_and_shown():
 
 def test_repr_is_one_line():
     run = dv.gradient_descent(*ok, value=half_square, keep="last")
-    assert (
-        repr(run)
-        == "Trajectory(3 steps, ended by steps, gradient norm 1.03, value 0.531441, 1 of 4 points kept)"
-    )
+    assert repr(run) == "Trajectory(3 steps, ended by steps, gradient norm 1.03, value 0.531441, 1 of 4 points kept)"
 
 
 # ------------------------------------------------------------------------------- threads, processes, problems
@@ -617,9 +610,7 @@ def test_threads_give_the_same_result():
     b = np.ones(20)
     serial = [dv.gradient_descent(matrix, w, 1e-3, 300, args=(A, b)).last for w in starts]
     with ThreadPoolExecutor(4) as pool:
-        parallel = list(
-            pool.map(lambda w: dv.gradient_descent(matrix, w, 1e-3, 300, args=(A, b)).last, starts)
-        )
+        parallel = list(pool.map(lambda w: dv.gradient_descent(matrix, w, 1e-3, 300, args=(A, b)).last, starts))
     np.testing.assert_array_equal(serial, parallel)
 
 

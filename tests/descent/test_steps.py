@@ -25,9 +25,7 @@ def around(centre, rng, count=400):
     return centre + rng.normal(size=(count, n)) * 10.0 ** rng.uniform(-4, 1, size=(count, 1))
 
 
-@given(
-    st.integers(1, 4).flatmap(lambda n: st.tuples(vectors(n), vectors(n))), st.floats(0.05, 20), st.booleans()
-)
+@given(st.integers(1, 4).flatmap(lambda n: st.tuples(vectors(n), vectors(n))), st.floats(0.05, 20), st.booleans())
 @settings(max_examples=60, deadline=None)
 @pytest.mark.parametrize("norm", ["l2", "l1", "linf"])
 def test_no_other_point_has_a_lower_model(norm, pair, lam, half):

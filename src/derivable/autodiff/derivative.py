@@ -24,8 +24,8 @@ from derivable.autodiff.transform.forward import Forward
 from derivable.autodiff.transform.program import Value
 from derivable.autodiff.transform.read import Reader, Static, leaves, read
 from derivable.autodiff.transform.reverse import Reverse
-from derivable.autodiff.transform.tidy import comments, tidy
 from derivable.autodiff.transform.source import Source, python_function, source_of
+from derivable.autodiff.transform.tidy import comments, tidy
 
 __all__ = ["Derivative", "PlainDerivative", "derivative"]
 
@@ -129,12 +129,11 @@ class Maker:
             return [node for n, b in zip(self.names, program.parameters, strict=True) for node in _unpack(n, b, names)]
 
         scalar = isinstance(program.result, Value) and not program.result.kind.ndim
-        if self.verb not in ("jvp", "vjp"):
-            if not scalar:
-                what = "a tuple" if isinstance(program.result, tuple) else f"a {program.result.kind}"
-                raise DerivativeError(
-                    f"{self.verb} of {self.source.name}: it returns {what}, not a number; use jacobian, vjp or jvp"
-                )
+        if self.verb not in ("jvp", "vjp") and not scalar:
+            what = "a tuple" if isinstance(program.result, tuple) else f"a {program.result.kind}"
+            raise DerivativeError(
+                f"{self.verb} of {self.source.name}: it returns {what}, not a number; use jacobian, vjp or jvp"
+            )
         for v in results:
             if not is_float(v.kind) and v.const is None and self.verb != "jvp":
                 raise DerivativeError(
@@ -182,7 +181,7 @@ class Maker:
             if self.verb == "grad_into":
                 for v, text in outputs.items():
                     node = gradients[v]
-                    if not (v.web() in reverse.outputs):
+                    if v.web() not in reverse.outputs:
                         colons = ", ".join(":" * 1 for _ in range(v.kind.ndim))
                         target = emit.template(f"x[{colons}]", {"x": emit.name(text)})
                         backward.append(emit.assign(ast.Subscript(target.value, target.slice, ast.Store()), node))

@@ -332,7 +332,7 @@ def _concatenate(*arrays: Kind, axis: int = 0) -> Forms:
     axis = _axis(axis, ndim, "concatenate") or 0
     names = [f"x{k}" for k in range(len(arrays))]
     reverse: list[str | None] = []
-    for k, name in enumerate(names):
+    for k, _name in enumerate(names):
         start = " + ".join(f"{n}.shape[{axis}]" for n in names[:k])
         stop = " + ".join(f"{n}.shape[{axis}]" for n in names[: k + 1])
         reverse.append(f"g[{':, ' * axis}{start} : {stop}]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# ruff: noqa: D103
 from typing import Any
 
 import numpy as np

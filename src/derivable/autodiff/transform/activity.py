@@ -234,7 +234,7 @@ class Analysis:
 
     def is_active(self, value: Value) -> bool:
         """Tell whether a value has a derivative that matters."""
-        return value.const is None and value.web() in self.active or (value.const is not None and False)
+        return (value.const is None and value.web() in self.active) or (value.const is not None and False)
 
 
 def is_view(value: Value) -> bool:

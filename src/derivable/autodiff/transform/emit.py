@@ -65,10 +65,7 @@ class _Fill(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> Any:
         if isinstance(node.func, ast.Name) and node.func.id in ELEMENTWISE and not hasattr(kernels, node.func.id):
             word = node.func.id
-            if self.arrays or word in ("sign",):
-                function = f"np.{word}"
-            else:
-                function = f"math.{SCALAR.get(word, word)}"
+            function = f"np.{word}" if self.arrays or word in ("sign",) else f"math.{SCALAR.get(word, word)}"
             return ast.Call(_parsed(function), [self.visit(a) for a in node.args], [])
         return ast.Call(self.visit(node.func), [self.visit(a) for a in node.args],
                         [ast.keyword(k.arg, self.visit(k.value)) for k in node.keywords])  # fmt: skip
@@ -430,7 +427,7 @@ def clean(body: list[Any], live: set[str]) -> list[Any]:
     kept: set[int] = set()
 
     def is_live(s: Any) -> bool:
-        if isinstance(s, ast.Assign) or isinstance(s, ast.AugAssign):
+        if isinstance(s, (ast.Assign, ast.AugAssign)):
             targets = s.targets if isinstance(s, ast.Assign) else [s.target]
             for t in targets:
                 if isinstance(t, ast.Name) and isinstance(s, ast.Assign):
@@ -612,7 +609,8 @@ def load(title: str, text: str, objects: dict[str, Any], keys: list[str], plain:
         os.replace(temporary, path)
     module_name = f"derivable_generated_{title}_{key}"
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # Numba's cache and pickles find the function by its module
     spec.loader.exec_module(module)

@@ -274,7 +274,7 @@ class Reader:
             value = self.operate(aug, [self.element(array, index), value])
             aug = ""
         pattern, values = self.split(index)
-        for leaf in values + [value]:
+        for leaf in [*values, value]:
             leaf.used = leaf.used
         self.block.statements.append(Write(array, pattern, values, value, aug, line=self.line, block=self.block))
 
@@ -985,10 +985,8 @@ class Reader:
             if function in VERBS:
                 return VERBS[function](self, args, named)
         python = python_function(function)
-        if (
-            isinstance(python, type(len))
-            or isinstance(python, (type, np.ufunc))
-            or (getattr(python, "__module__", "") or "").startswith(("numpy", "math"))
+        if isinstance(python, (type(len), type, np.ufunc)) or (getattr(python, "__module__", "") or "").startswith(
+            ("numpy", "math")
         ):
             raise self.refuse(
                 f"no derivative of {getattr(function, '__name__', function)} is known",

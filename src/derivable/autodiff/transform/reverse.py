@@ -172,7 +172,7 @@ class Reverse:
             return let.args[1].const in (2, 3)
         if let.op == "/":
             return let.args[1].const is not None or value.kind.dtype == "i"
-        if let.op not in CHEAP or any(a.kind.ndim for a in let.args) and let.op not in ("getitem", "shape"):
+        if let.op not in CHEAP or (any(a.kind.ndim for a in let.args) and let.op not in ("getitem", "shape")):
             return False
         if let.op == "getitem":
             block = value.block

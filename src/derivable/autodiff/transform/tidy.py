@@ -112,7 +112,12 @@ def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
             if not (isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name)):
                 continue
             n = s.targets[0].id
-            if n in keep or stored.get(n) != 1 or read.get(n) != 1 or n in arrays and not isinstance(s.value, ast.Name):
+            if (
+                n in keep
+                or stored.get(n) != 1
+                or read.get(n) != 1
+                or (n in arrays and not isinstance(s.value, ast.Name))
+            ):
                 continue
             if any(
                 isinstance(c, ast.Call) and isinstance(c.func, ast.Attribute) and c.func.attr in ("pop", "copy")
