@@ -139,7 +139,8 @@ def matrices() -> str:
         ),
         alt=(
             "A 7 by 5 matrix with three constant diagonals; a 5 by 5 matrix in which the diagonals wrap around; a "
-            f"{image.shape[0]} by {image.shape[1]} matrix of 5 by 4 blocks with two diagonals of blocks, each with three diagonals; and "
+            f"{image.shape[0]} by {image.shape[1]} matrix of 5 by 4 blocks with two diagonals of blocks, "
+            "each with three diagonals; and "
             f"a {stride.shape[0]} by 11 matrix whose rows of three numbers move two places to the right each time."
         ),
     )
@@ -166,12 +167,15 @@ def norms() -> str:
         fig,
         label="toeplitz-norms",
         caption=(
-            "A border makes the norm smaller, and matters less and less. The kernel is $1, 2, 3$; the curves stay between the bounds of "
+            "A border makes the norm smaller, and matters less and less. The kernel is $1, 2, 3$; the "
+            "curves stay between the bounds of "
             "[@toeplitz-norm]."
         ),
         alt=(
-            f"Norms over the input size from 3 to 60. The circulant one is 6 throughout. The zero-padded one rises from {full[0]:.2f} through "
-            f"{full[2]:.5f} at size 5 to {full[-1]:.3f}, always between the lower bound and 6; that of same lies a little lower."
+            "Norms over the input size from 3 to 60. The circulant one is 6 throughout. The zero-padded "
+            f"one rises from {full[0]:.2f} through "
+            f"{full[2]:.5f} at size 5 to {full[-1]:.3f}, always between the lower bound and 6; that of same "
+            "lies a little lower."
         ),
     )
 
@@ -204,12 +208,15 @@ def border() -> str:
         fig,
         label="border-errors",
         caption=(
-            "Where zero-padded layers of three taps fail to commute with a shift by one place: at the border, and deeper "
-            f"inside with each layer. After one layer {reach[1]} of {n} places are wrong, after eight {reach[8]}. In the middle the error "
+            "Where zero-padded layers of three taps fail to commute with a shift by one place: at the "
+            "border, and deeper "
+            f"inside with each layer. After one layer {reach[1]} of {n} places are wrong, after eight "
+            f"{reach[8]}. In the middle the error "
             "is exactly 0. (Random weights, ReLU between the layers, mean over 40 random inputs.)"
         ),
         alt=(
-            f"Error over the place for 1, 2, 4 and 8 layers. It is large at both ends and zero in the middle; the wrong region widens from {reach[1]} "
+            "Error over the place for 1, 2, 4 and 8 layers. It is large at both ends and zero in the "
+            f"middle; the wrong region widens from {reach[1]} "
             f"to {reach[8]} places."
         ),
     )
@@ -247,12 +254,15 @@ def sampling() -> str:
         fig,
         label="stride-responses",
         caption=(
-            "Three layers of stride 2 respect only shifts by 8 places: then, and only then, the pooled output comes back. In between it "
-            f"varies by {spread[0]:.0f} % of its mean. With a blur of five taps before each stride it varies by {spread[1]:.0f} %. (Circular "
+            "Three layers of stride 2 respect only shifts by 8 places: then, and only then, the pooled "
+            "output comes back. In between it "
+            f"varies by {spread[0]:.0f} % of its mean. With a blur of five taps before each stride it "
+            f"varies by {spread[1]:.0f} %. (Circular "
             "padding, so the border plays no part.)"
         ),
         alt=(
-            f"The pooled output over shifts from 0 to 16. Without blur it jumps up and down by {spread[0]:.0f} per cent and repeats after 8 "
+            "The pooled output over shifts from 0 to 16. Without blur it jumps up and down by "
+            f"{spread[0]:.0f} per cent and repeats after 8 "
             f"shifts; with blur it stays within {spread[1]:.0f} per cent."
         ),
     )
@@ -318,9 +328,12 @@ def arithmetic() -> str:
         fig,
         label="convolution-arithmetic",
         caption=(
-            "The arithmetic of a kernel of three taps; inputs below, outputs above, a line for each product. With stride 2 the last input is never "
-            "read: the floor of [@output-size]. Zeros in front and behind (dotted) keep the size. With dilation 2 the kernel "
-            "spans five inputs. The transposed layer turns the picture round: each input is spread over three outputs, and every second output "
+            "The arithmetic of a kernel of three taps; inputs below, outputs above, a line for each "
+            "product. With stride 2 the last input is never "
+            "read: the floor of [@output-size]. Zeros in front and behind (dotted) keep the size. With "
+            "dilation 2 the kernel "
+            "spans five inputs. The transposed layer turns the picture round: each input is spread over "
+            "three outputs, and every second output "
             "gets two contributions."
         ),
         alt=(
@@ -356,8 +369,10 @@ def field() -> str:
         fig,
         label="effective-field",
         caption=(
-            "An output sees the middle of its field best. Layers of three equal taps; marks on the axis show the ends of the receptive field, dotted lines "
-            f"the bell of the same deviation. The deviation is {text} places: with 16 times as many layers the field is 16 times as wide, the bell 4 times."
+            "An output sees the middle of its field best. Layers of three equal taps; marks on the axis "
+            "show the ends of the receptive field, dotted lines "
+            f"the bell of the same deviation. The deviation is {text} places: with 16 times as many layers "
+            "the field is 16 times as wide, the bell 4 times."
         ),
         alt=f"Three bell-shaped curves for 4, 16 and 64 layers. Their standard deviations against the width of the field: {text} places.",
     )
@@ -435,8 +450,10 @@ def photographs() -> str:
         label="photographs-filtered",
         columns="repeat(3,1fr)",
         caption=(
-            "Two photographs through separable kernels. The blur takes a bell down the columns, then along the rows. The edges are "
-            "$\\sqrt{a^2 + b^2}$ of two convolutions, with a slope across and a small blur along ($3 \\times 3$ taps); dark is strong."
+            "Two photographs through separable kernels. The blur takes a bell down the columns, then along "
+            "the rows. The edges are "
+            "$\\sqrt{a^2 + b^2}$ of two convolutions, with a slope across and a small blur along ($3 "
+            "\\times 3$ taps); dark is strong."
         ),
     )
 
@@ -475,8 +492,10 @@ def orientations() -> str:
         label="photographs-oriented",
         columns="repeat(auto-fit,minmax(max(7rem,22%),1fr))",
         caption=(
-            "One layer, four orientations: waves under a bell ($19 \\times 19$ taps, wavelength 6 pixels) and their answers to the first photograph, "
-            "dark is strong. Each is $\\sqrt{a^2 + b^2}$ of two kernels, a quarter of a wave apart, so that it does not matter where in the wave a line "
+            "One layer, four orientations: waves under a bell ($19 \\times 19$ taps, wavelength 6 pixels) "
+            "and their answers to the first photograph, "
+            "dark is strong. Each is $\\sqrt{a^2 + b^2}$ of two kernels, a quarter of a wave apart, so that "
+            "it does not matter where in the wave a line "
             "falls. Columns answer to the first kernel, eaves and steps to the third."
         ),
     )
@@ -547,12 +566,17 @@ def motion() -> str:
         fig,
         label="motion-detectors",
         caption=(
-            "In space and time a moving bar is a slanted line, and a kernel with the same slant (blue positive, orange negative) answers to it most. "
-            "Below: the largest output of three kernels of `conv3d` to films of a bar at 13 speeds, each as a share of its best. Every kernel prefers its own "
-            f"direction and speed; to a bar of the opposite direction the kernel for speed 1 gives {100 * opposite:.0f} % of its best."
+            "In space and time a moving bar is a slanted line, and a kernel with the same slant (blue "
+            "positive, orange negative) answers to it most. "
+            "Below: the largest output of three kernels of `conv3d` to films of a bar at 13 speeds, each as "
+            "a share of its best. Every kernel prefers its own "
+            "direction and speed; to a bar of the opposite direction the kernel for speed 1 gives "
+            f"{100 * opposite:.0f} % of its best."
         ),
         alt=(
-            "Above: a bar that moves to the right drawn over place and time, a slanted line; and a kernel with the same slant. Below: three curves of "
-            f"the answer over the speed of the bar, with their peaks at {', '.join(f'{b:g}' for b in best)} places per frame."
+            "Above: a bar that moves to the right drawn over place and time, a slanted line; and a kernel "
+            "with the same slant. Below: three curves of "
+            f"the answer over the speed of the bar, with their peaks at {', '.join(f'{b:g}' for b in best)} "
+            "places per frame."
         ),
     )

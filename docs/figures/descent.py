@@ -46,8 +46,10 @@ def model_and_step() -> str:
             r"passes the minimum of $f$."
         ),
         alt=(
-            f"A convex curve f with its tangent at w = 2.2, and two parabolas that touch the curve there, one for lambda "
-            f"0.6, one for lambda 2. Their lowest points are at {ends[0]:.2f} and {ends[1]:.2f}: the larger lambda gives "
+            "A convex curve f with its tangent at w = 2.2, and two parabolas that touch the curve there, "
+            "one for lambda "
+            f"0.6, one for lambda 2. Their lowest points are at {ends[0]:.2f} and {ends[1]:.2f}: the larger "
+            "lambda gives "
             f"the shorter step."
         ),
     )
@@ -95,7 +97,8 @@ def decrease() -> str:
             r"a function that bends less elsewhere lies below it and would allow longer steps."
         ),
         alt=(
-            "A parabola in the step size: minus one at 1/L, zero at 2/L and positive beyond. A second curve, for a function "
+            "A parabola in the step size: minus one at 1/L, zero at 2/L and positive beyond. A second "
+            "curve, for a function "
             "that is less bent, lies below it everywhere."
         ),
     )
@@ -137,8 +140,10 @@ def balls() -> str:
             rf"$\ell_1$ ball by $\lVert g\rVert_\infty = {-lowest['l1']:.2f}$."
         ),
         alt=(
-            "A circle, a square around it and a diamond inside it, all around the origin, with an arrow from the origin in "
-            "each. In the circle the arrow points against the gradient, in the square to a corner, in the diamond straight "
+            "A circle, a square around it and a diamond inside it, all around the origin, with an arrow "
+            "from the origin in "
+            "each. In the circle the arrow points against the gradient, in the square to a corner, in the "
+            "diamond straight "
             "down along the second coordinate."
         ),
     )
@@ -177,7 +182,8 @@ def paths() -> str:
         ),
         alt=(
             f"Three paths on elliptic level lines. With step 1/L the path drops into the valley and creeps along it, "
-            f"ending {far[0]:.2f} from the minimum. With 1.9/L it zigzags across the valley. With the diagonal metric it "
+            f"ending {far[0]:.2f} from the minimum. With 1.9/L it zigzags across the valley. With the "
+            "diagonal metric it "
             f"is a straight line to the minimum."
         ),
     )

@@ -103,7 +103,8 @@ class Maker:
                 )
                 remedy = "pass a float, as in 3.0" if own[k] == Kind("i") else "pass float64 or float32"
                 raise DerivativeError(
-                    f"{self.verb} of {self.source.name} with respect to {self.names[k]}: it is {what}, which has no derivative; {remedy}"
+                    f"{self.verb} of {self.source.name} with respect to {self.names[k]}: it is {what}, "
+                    f"which has no derivative; {remedy}"
                 )
         return tuple(own)
 
@@ -165,7 +166,8 @@ class Maker:
                 for text, b in zip(extra, wrt_bindings, strict=True):
                     if not isinstance(b, Value) or not b.kind.ndim:
                         raise DerivativeError(
-                            f"grad_into of {self.source.name}: only the gradient of an array can be written into a buffer; use grad"
+                            f"grad_into of {self.source.name}: only the gradient of an array can be written "
+                            "into a buffer; use grad"
                         )
                     outputs[b] = text
             if self.verb == "vjp":
@@ -208,7 +210,8 @@ class Maker:
         x, z = kinds[k], getattr(result, "kind", None)
         if not self.single or not isinstance(x, Kind) or not isinstance(z, Kind):
             raise DerivativeError(
-                f"jacobian of {self.source.name}: one argument that is a number or an array, and one such result; use jvp or vjp"
+                f"jacobian of {self.source.name}: one argument that is a number or an array, and one such "
+                "result; use jvp or vjp"
             )
         mode = self.verb.partition("_")[2]
         if not mode:
@@ -309,7 +312,8 @@ class Maker:
                 return self.program(self.guess())[0]
             except (DerivativeError, ValueError, TypeError):
                 raise DerivativeError(
-                    f"the program of {self.title} depends on the kinds of its arguments: call it once, then ask for its source"
+                    f"the program of {self.title} depends on the kinds of its arguments: call it once, then "
+                    "ask for its source"
                 ) from None
         return self.programs[self.last][0]
 

@@ -1,8 +1,8 @@
 """The verbs: what to ask of a function's derivative.
 
 `grad`, `value_and_grad`, `grad_into`, `jacobian` and `hessian` take a function and return a compiled function. `jvp`,
-`vjp` and `hvp` take the arguments too and return numbers. All of them can be called within `@njit`, with a function that
-is known there while compiling: a global, a closed-over one, or an argument that is an `@njit` function.
+`vjp` and `hvp` take the arguments too and return numbers. All of them can be called within `@njit`, with a function
+that is known there while compiling: a global, a closed-over one, or an argument that is an `@njit` function.
 """
 
 from __future__ import annotations

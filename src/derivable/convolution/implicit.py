@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -382,7 +383,8 @@ def row_table(channels, x_shape, kernel_shape, before, dilation):  # type: ignor
     """
     taps = tap_shifts(kernel_shape, before, dilation)
     count, breadth = len(taps), kernel_shape[2]
-    table, places = [], []
+    table: list[Any] = []
+    places: list[Any] = []
     if channels >= min(ROWS, breadth):
         for c in range(0, channels, ROWS):
             rows = min(ROWS, channels - c)

@@ -1,10 +1,10 @@
 """Rules of the functions of whole arrays.
 
 A rule says, for given kinds, how the function is called and how its derivative is: `reverse` holds the cotangent of
-each argument, in terms of the cotangent `g` of the output, the arguments `x`, `y`, `w` (or `x0, x1, ...`) and the output
-`z`; `forward` holds the tangent in terms of `dx`, `dy`, `dw`, and may be left out where the function is linear: then the
-tangent is the function itself, of the tangents. A cotangent marked by `Spread` may be smaller than the argument
-and counts for each element.
+each argument, in terms of the cotangent `g` of the output, the arguments `x`, `y`, `w` (or `x0, x1, ...`) and the
+output `z`; `forward` holds the tangent in terms of `dx`, `dy`, `dw`, and may be left out where the function is linear:
+then the tangent is the function itself, of the tangents. A cotangent marked by `Spread` may be smaller than the
+argument and counts for each element.
 """
 
 from __future__ import annotations

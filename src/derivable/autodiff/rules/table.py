@@ -7,7 +7,7 @@ Where a function has no derivative, these are the conventions. Each has a test o
 
 | function, at | partial | why |
 |---|---|---|
-| `abs`, `relu` and `sign` at 0 | 0 | the subgradient of least norm; `sign` and the rounding functions have 0 everywhere |
+| `abs`, `relu` and `sign` at 0 | 0 | the subgradient of least norm; `sign` and rounding have 0 everywhere |
 | `maximum(x, y)` at x = y | 1/2, 1/2 | symmetric; the two add up to 1, so `maximum(x, x)` has derivative 1 |
 | `clip` at its borders | 1 for x, 0 for the border | the one-sided derivative from within |
 | `max(a)`, `sort` with ties | shared equally; by position | as `maximum`; a sort that keeps equal elements in order |

@@ -123,10 +123,8 @@ class Analysis:
 
     def find_roots(self) -> None:
         """Follow views and copies: which allocations each array may refer to."""
-        fresh = 0
         arrays = [v for members in self.members.values() for v in members if v.kind.ndim]
-        for v in arrays:
-            fresh += 1
+        for fresh, v in enumerate(arrays, 1):
             v.roots = frozenset() if isinstance(v.define, Phi) or is_view(v) else frozenset([fresh])
         changed = True
         while changed:
@@ -148,7 +146,8 @@ class Analysis:
         for w in self.writes:
             if w.array.roots & arguments:
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {w.line}\nthis writes to an argument of the function that is differentiated; "
+                    f"{self.program.name}:\n    {w.line}\nthis writes to an argument of the function that "
+                    "is differentiated; "
                     "begin with a copy of it"
                 )
         for s in self.statements:
@@ -166,7 +165,8 @@ class Analysis:
                     or isinstance(origin.define, Phi)
                 ):
                     raise DerivativeError(
-                        f"{self.program.name}:\n    {w.line}\nthis writes to memory that has two names, since\n    {s.line}\n"
+                        f"{self.program.name}:\n    {w.line}\nthis writes to memory that has two names, "
+                        f"since\n    {s.line}\n"
                         "use .copy() there, or write through one name"
                     )
 

@@ -260,8 +260,38 @@ def augment(target: Any, op: str, value: Any) -> Any:
     return ast.AugAssign(target, ast.Add() if op == "+" else ast.Sub(), value)
 
 
-RESERVED = {"np", "math", "and", "or", "not", "if", "else", "for", "in", "is", "None", "True", "False", "range", "len", "max",
-            "min", "abs", "float", "int", "bool", "pow", "lambda", "def", "return", "class", "del", "pass", "k", "out"}  # fmt: skip
+RESERVED = {
+    "np",
+    "math",
+    "and",
+    "or",
+    "not",
+    "if",
+    "else",
+    "for",
+    "in",
+    "is",
+    "None",
+    "True",
+    "False",
+    "range",
+    "len",
+    "max",
+    "min",
+    "abs",
+    "float",
+    "int",
+    "bool",
+    "pow",
+    "lambda",
+    "def",
+    "return",
+    "class",
+    "del",
+    "pass",
+    "k",
+    "out",
+}
 
 
 class Names:
@@ -444,7 +474,7 @@ def clean(body: list[Any], live: set[str]) -> list[Any]:
                         return True
             return False
         if isinstance(s, ast.Expr):  # tape.append(x)
-            return base(s.value.func) in live  # type: ignore[attr-defined]
+            return base(s.value.func) in live  # type: ignore[attr-defined, operator]
         return not isinstance(s, Comment)
 
     def mark(statements: list[Any]) -> tuple[bool, bool]:
@@ -532,7 +562,7 @@ def clean(body: list[Any], live: set[str]) -> list[Any]:
 # ----------------------------------------------------------------------------------------------------- files
 
 
-class _Unparser(ast._Unparser):  # type: ignore[name-defined, misc]
+class _Unparser(ast._Unparser):  # type: ignore[name-defined]
     def visit_Comment(self, node: Comment) -> None:
         self.fill("# " + node.text)
 

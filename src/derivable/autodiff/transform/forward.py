@@ -1,6 +1,7 @@
 """Write the forward mode: behind each statement of the function, the same statement for its tangent.
 
-Each variable `x` that matters has a tangent `x_dot`: how fast it changes as the arguments move along the given direction.
+Each variable `x` that matters has a tangent `x_dot`: how fast it changes as the arguments move along the
+given direction.
 """
 
 from __future__ import annotations
@@ -217,7 +218,8 @@ class Forward:
             self.program.environment.update(forms.objects)
             if REFUSE in forms.reverse:
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop"
+                    f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
+                    "respect to its arguments here; compute its entries by a loop"
                 )
             full = [
                 d
@@ -231,7 +233,8 @@ class Forward:
                 return template(forms.primal, letters(s, full))
             if forms.forward == "missing":
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pullback but no pushforward, which forward mode needs; give it one"
+                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pullback but no "
+                    "pushforward, which forward mode needs; give it one"
                 )
             if forms.forward == "zero":
                 return self.zero(s)

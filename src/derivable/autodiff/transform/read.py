@@ -813,7 +813,7 @@ class Reader:
 
     def index(self, node: Any) -> list[Any]:
         """Read an index: a list of (tag, values): i integer, s slice, n new axis, e ellipsis, a and m arrays."""
-        parts = []
+        parts: list[Any] = []
         for part in node.elts if isinstance(node, ast.Tuple) else [node]:
             if isinstance(part, ast.Slice):
                 parts.append(
@@ -931,7 +931,7 @@ class Reader:
             raise self.refuse(f"{ast.unparse(node.func)!r} is no function", "call a function")
         if args is None:
             args = [self.expression(a) for a in node.args]
-        return self.call(function.value, args, {k.arg: self.expression(k.value) for k in node.keywords}, node)
+        return self.call(function.value, args, {k.arg: self.expression(k.value) for k in node.keywords}, node)  # type: ignore[misc]
 
     def call(self, function: Any, args: list[Any], named: dict[str, Any], node: Any) -> Any:
         """Read the call of a known function."""
@@ -1046,8 +1046,8 @@ class Reader:
         sort, text, like = self.dtype_of(dtype, node)
         if name == "full" and dtype is None:
             sort, text = (
-                fill.kind.dtype,
-                {"i": "np.int64", "b": "np.bool_", "f4": "np.float32", "f8": "np.float64"}[fill.kind.dtype],
+                fill.kind.dtype,  # type: ignore[union-attr]
+                {"i": "np.int64", "b": "np.bool_", "f4": "np.float32", "f8": "np.float64"}[fill.kind.dtype],  # type: ignore[union-attr]
             )
         values = sizes + ([fill] if fill else []) + ([like] if like else [])
         return self.let(
@@ -1122,7 +1122,7 @@ class Reader:
             raise self.refuse(str(error), error.remedy) from None
         return self.let("array", values, forms.kind, forms=forms, name=rule.name)
 
-    arguments: list[Value] = []
+    arguments: list[Value] = []  # noqa: RUF012
 
 
 VERBS: dict[Any, Any] = {}  # filled by verbs.py: how a call of a verb within a function is read
@@ -1211,7 +1211,8 @@ def read(function: Any, kinds: tuple[Any, ...]) -> Program:
     for leaf in leaves(result) if result is not None else [None]:
         if not isinstance(leaf, Value):
             raise DerivativeError(
-                f"{source.name} returns {getattr(leaf, 'value', leaf)!r}; let it return a float, an array or a tuple of these"
+                f"{source.name} returns {getattr(leaf, 'value', leaf)!r}; let it return a float, an array "
+                "or a tuple of these"
             )
     program = Program(source.name, parameters, names, reader.body, result, reader.environment, reader.keys)
     return program

@@ -226,7 +226,7 @@ class Reverse:
         if slot is None:
             return
         self.set.add(web)
-        outer, self.block = self.block, slot.block
+        outer, self.block = self.block, slot.block  # type: ignore[has-type]
         zeros = self.zeros(web, slot.shape)
         self.block = outer
         if web in self.outputs:
@@ -381,7 +381,7 @@ class Reverse:
                 flat += node
             else:
                 flat.append(node)
-        self.out, self.block = outer_out, outer_block
+        self.out, self.block = outer_out, outer_block  # type: ignore[assignment]
         return flat
 
     def restore(self, block: Block) -> list[Any]:
@@ -562,7 +562,8 @@ class Reverse:
                 self.program.environment[key] = what
             if forms.joint == "not_known()":
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pushforward but no pullback, which reverse mode needs; give it one"
+                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pushforward but no "
+                    "pullback, which reverse mode needs; give it one"
                 )
             if forms.joint:
                 parts = self.parts.setdefault(s, []) or [self.names.new("part") for _ in s.args]
@@ -575,7 +576,8 @@ class Reverse:
                     continue
                 if text == REFUSE:
                     raise DerivativeError(
-                        f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with respect to its arguments here; compute its entries by a loop"
+                        f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
+                        "respect to its arguments here; compute its entries by a loop"
                     )
                 node = template(text, given, arrays=True)
                 found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node))
@@ -687,7 +689,8 @@ class Reverse:
             if isinstance(s, For):
                 keep |= {s.start, s.stop}
         self.primal = Primal(self.analysis, self.names, keep)
-        self.primal.out = out = []
+        out: list[Any] = []
+        self.primal.out = out
         for v in self.needed:
             if v.define == "argument":
                 self.record(v)
@@ -800,7 +803,7 @@ class Reverse:
         p.line = ""
         if isinstance(s, For):
             p.out.append(
-                ast.For(ast.Name(self.names.webs[s.index.web()], ast.Store()), header, body or [ast.Pass()], [])
+                ast.For(ast.Name(self.names.webs[s.index.web()], ast.Store()), header, body or [ast.Pass()], [])  # type: ignore[arg-type]
             )
         else:
             p.out.append(ast.While(test, body or [ast.Pass()], []))

@@ -45,7 +45,8 @@ def source_of(function: Any) -> Source:
     name = getattr(python, "__name__", repr(python))
     if not inspect.isfunction(python):
         raise DerivativeError(
-            f"{name} is no Python function, so it has no source to differentiate; give it a derivative with custom_derivative"
+            f"{name} is no Python function, so it has no source to differentiate; give it a derivative with "
+            "custom_derivative"
         )
     try:
         lines, first = inspect.getsourcelines(python)
@@ -60,7 +61,7 @@ def source_of(function: Any) -> Source:
     def lookup(free: str) -> Any:
         if free in python.__code__.co_freevars:
             try:
-                return python.__closure__[python.__code__.co_freevars.index(free)].cell_contents
+                return (python.__closure__ or ())[python.__code__.co_freevars.index(free)].cell_contents
             except ValueError:
                 return MISSING
         if free in python.__globals__:
@@ -104,12 +105,13 @@ def _lambda(python: Any, text: str) -> ast.FunctionDef:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Lambda):
                     code = compile(ast.fix_missing_locations(ast.Expression(node)), "", "eval").co_consts[0]
-                    if code.co_varnames == python.__code__.co_varnames and code.co_consts == python.__code__.co_consts:
-                        if code.co_names == python.__code__.co_names or python.__closure__:
-                            body = [ast.copy_location(ast.Return(node.body), node.body)]
-                            made = ast.FunctionDef("function", node.args, body, [], None)
-                            if hasattr(made, "type_params"):
-                                made.type_params = []
-                            return ast.fix_missing_locations(ast.copy_location(made, node))
+                    wanted = python.__code__
+                    same = code.co_varnames == wanted.co_varnames and code.co_consts == wanted.co_consts
+                    if same and (code.co_names == wanted.co_names or python.__closure__):
+                        body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node.body)]
+                        made = ast.FunctionDef("function", node.args, body, [], None)
+                        if hasattr(made, "type_params"):
+                            made.type_params = []
+                        return ast.fix_missing_locations(ast.copy_location(made, node))
             break
     raise DerivativeError("the source of a lambda could not be found; define the function with def")
