@@ -343,6 +343,10 @@ def _statements(block: Block) -> list[tuple[ast.stmt, int, list[str], list[int]]
     result: list[tuple[ast.stmt, int, list[str], list[int]]] = []
     ends = [s.end_lineno or s.lineno for s in tree.body] + [len(lines) + 1]
     for number, line in enumerate(lines, 1):
+        if re.match(r"\s*# >", line):
+            raise SyntaxError(
+                "write an output as `#> text`; a formatter put a blank into this one", ("", number, 0, line)
+            )
         if re.match(r"\s+#>", line) or (number in inside and re.match(r"#>", line)):
             raise SyntaxError("write the output below the statement, at the margin", ("", number, 0, line))
         if number not in inside and re.match(r"#>", line) and (not tree.body or number < ends[0]):

@@ -78,6 +78,11 @@ def test_an_output_inside_a_statement_is_refused(tmp_path):
         check(page(tmp_path, "```python\nfor i in range(2):\n    print(i)\n    #> 0\n```\n"))
 
 
+def test_an_output_that_a_formatter_turned_into_a_comment_is_refused(tmp_path):
+    with pytest.raises(SnippetError, match="formatter"):
+        check(page(tmp_path, "```python\nx = 1\n# > 0\n```\n"))
+
+
 def test_outputs_of_several_statements(tmp_path):
     check(
         page(

@@ -65,7 +65,7 @@ def conv1d(
         dilation: the distance between neighbouring taps of the kernel.
         groups: into how many groups the channels are cut.
         padding_mode: what stands in the padding: "zeros", "reflect", "replicate" or "circular".
-        method: "auto", "direct", "bands" or "implicit"; see [`choice`][derivable.convolution.choice].
+        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
 
     Returns:
         Output (batch, out channels, output length), without the batch where `x` has none.
@@ -127,7 +127,7 @@ def conv2d(
         dilation: the distance between neighbouring taps of the kernel, an int or one per axis.
         groups: into how many groups the channels are cut; with as many as channels the layer is depthwise.
         padding_mode: what stands in the padding: "zeros", "reflect", "replicate" or "circular".
-        method: "auto", "direct", "bands" or "implicit"; see [`choice`][derivable.convolution.choice].
+        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
 
     Returns:
         Output (batch, out channels, *output sizes), without the batch where `x` has none.
@@ -181,7 +181,7 @@ def conv3d(
         dilation: the distance between neighbouring taps of the kernel, an int or one per axis.
         groups: into how many groups the channels are cut.
         padding_mode: what stands in the padding: "zeros", "reflect", "replicate" or "circular".
-        method: "auto", "direct", "bands" or "implicit"; see [`choice`][derivable.convolution.choice].
+        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
 
     Returns:
         Output (batch, out channels, *output sizes), without the batch where `x` has none.
@@ -227,7 +227,7 @@ def conv_transpose1d(
         output_padding: how much is added to the output's size at the end.
         groups: into how many groups the channels are cut.
         dilation: the distance between neighbouring taps of the kernel.
-        method: "auto", "direct", "bands" or "implicit"; see [`choice`][derivable.convolution.choice].
+        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
 
     Returns:
         Output (batch, out channels, output length), without the batch where `x` has none.
@@ -274,7 +274,7 @@ def conv_transpose2d(
         output_padding: how much is added to the output's size at the end, less than stride or dilation.
         groups: into how many groups the channels are cut.
         dilation: the distance between neighbouring taps of the kernel, an int or one per axis.
-        method: "auto", "direct", "bands" or "implicit"; see [`choice`][derivable.convolution.choice].
+        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
 
     Returns:
         Output (batch, out channels, *output sizes), without the batch where `x` has none.
@@ -321,7 +321,7 @@ def conv_transpose3d(
         output_padding: how much is added to the output's size at the end, less than stride or dilation.
         groups: into how many groups the channels are cut.
         dilation: the distance between neighbouring taps of the kernel, an int or one per axis.
-        method: "auto", "direct", "bands" or "implicit"; see [`choice`][derivable.convolution.choice].
+        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
 
     Returns:
         Output (batch, out channels, *output sizes), without the batch where `x` has none.
