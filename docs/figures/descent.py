@@ -40,9 +40,12 @@ def model_and_step() -> str:
         fig,
         label="figure-model-and-step",
         caption=(
-            r"The linear model alone has no minimum. With the proximity term it has one: the filled points, at "
-            r"$w - f'(w)/\lambda$. A larger $\lambda$ trusts the model less and steps less far. The open points show "
-            r"where the two steps land on $f$; with $\lambda = 0.6$, at $u = " + f"{ends[0]:.2f}" + r"$, the step "
+            r"The linear model alone has no minimum. With the proximity term it has one: the filled "
+            r"points, at "
+            r"$w - f'(w)/\lambda$. A larger $\lambda$ trusts the model less and steps less far. The open "
+            r"points show "
+            r"where the two steps land on $f$; with $\lambda = 0.6$, at $u = " + f"{ends[0]:.2f}" + r"$, "
+            r"the step "
             r"passes the minimum of $f$."
         ),
         alt=(
@@ -92,8 +95,10 @@ def decrease() -> str:
         fig,
         label="figure-decrease",
         caption=(
-            r"The change of $f$ by one step, per squared gradient. The bound of [@sufficient-decrease] is lowest at "
-            r"$1/L$ and reaches zero at $2/L$ (dotted, red). The quadratic with second derivative $L$ lies on the bound; "
+            r"The change of $f$ by one step, per squared gradient. The bound of [@sufficient-decrease] is "
+            r"lowest at "
+            r"$1/L$ and reaches zero at $2/L$ (dotted, red). The quadratic with second derivative $L$ "
+            r"lies on the bound; "
             r"a function that bends less elsewhere lies below it and would allow longer steps."
         ),
         alt=(
@@ -134,9 +139,11 @@ def balls() -> str:
         fig,
         label="figure-balls",
         caption=(
-            r"The lowest point of one linear model in three balls of radius 1, for $g = (0.55, 1)$. The dotted level line "
+            r"The lowest point of one linear model in three balls of radius 1, for $g = (0.55, 1)$. The "
+            r"dotted level line "
             r"through each touches its ball there. The cube lets the model fall by "
-            rf"$\lVert g\rVert_1 = {-lowest['linf']:.2f}$, the round ball by $\lVert g\rVert_2 = {-lowest['l2']:.2f}$, the "
+            rf"$\lVert g\rVert_1 = {-lowest['linf']:.2f}$, the round ball by $\lVert g\rVert_2 = "
+            rf"{-lowest['l2']:.2f}$, the "
             rf"$\ell_1$ ball by $\lVert g\rVert_\infty = {-lowest['l1']:.2f}$."
         ),
         alt=(
@@ -150,7 +157,7 @@ def balls() -> str:
 
 
 def paths() -> str:
-    """Draw the paths of gradient descent with two step sizes and with a diagonal metric on a narrow quadratic."""
+    """Draw the paths of gradient descent with two step sizes and in a diagonal metric, on a quadratic."""
     p = dv.problems.quadratic(np.diag([1.0, 12.0]))
     start = np.array([-2.6, 0.75])
     runs = {
@@ -176,12 +183,15 @@ def paths() -> str:
         fig,
         label="figure-paths",
         caption=(
-            r"Twenty-five steps on $\frac12 (w_1^2 + 12 w_2^2)$. The steep direction limits the step, the flat one is then "
-            rf"slow: with $\eta = 1/L$ the distance {far[0]:.2f} is left. Near $2/L$ the path jumps across the valley "
+            r"Twenty-five steps on $\frac12 (w_1^2 + 12 w_2^2)$. The steep direction limits the step, the "
+            r"flat one is then "
+            rf"slow: with $\eta = 1/L$ the distance {far[0]:.2f} is left. Near $2/L$ the path jumps "
+            rf"across the valley "
             rf"and still converges. In the metric of the Hessian it runs straight to the minimum."
         ),
         alt=(
-            f"Three paths on elliptic level lines. With step 1/L the path drops into the valley and creeps along it, "
+            f"Three paths on elliptic level lines. With step 1/L the path drops into the valley and "
+            f"creeps along it, "
             f"ending {far[0]:.2f} from the minimum. With 1.9/L it zigzags across the valley. With the "
             "diagonal metric it "
             f"is a straight line to the minimum."

@@ -730,3 +730,19 @@ def test_logistic_regression_reaches_scikit_learns_optimum():
         assert run.values[-1] == pytest.approx(theirs, rel=1e-6)
     else:
         assert run.values[-1] < 0.2 * run.values[0]
+
+
+@njit
+def half_square_of_number(w, a):
+    return a * w * w / 2
+
+
+@compiled_only
+def test_a_derivative_of_the_package_is_a_gradient_and_runs_in_place():
+    c = np.array([1.0, 0.5])
+    derivative = dv.grad(half_square)
+    assert derivative.into is not None
+    run = dv.gradient_descent(derivative, [1.0, -2.0], 0.5, 6, args=(c,))
+    np.testing.assert_allclose(run.iterates, plain_loop(lambda w: c * w, np.array([1.0, -2.0]), 0.5, 6), rtol=1e-14)
+    number = dv.gradient_descent(dv.grad(half_square_of_number), 3.0, 0.5, 2, args=(1.0,))
+    assert number.last == 0.75
