@@ -231,7 +231,7 @@ class Maker:
         self, reverse: Reverse, head: list[Any], forward: list[Any], backward: list[Any], last: Any, out: set[str]
     ) -> list[Any]:
         """Put the two sweeps together, without what neither the result nor the other sweep needs."""
-        backward = emit.clean([*backward, last], set(out))
+        backward = emit.clean([*backward, last], set(out), [*head, *forward])
         again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape")}
         results = {n.id for n in ast.walk(last) if isinstance(n, ast.Name)}
         wanted = ({n.id for s in backward for n in ast.walk(s) if isinstance(n, ast.Name)} - again) | results
@@ -447,12 +447,13 @@ class Derivative(CPUDispatcher):
     def compile_omitted(self, args: Any, plain: Any, inner: Any) -> Any:
         """Compile a call that leaves out defaults."""
         parameters, begun = [], False
-        for n, t in zip(self.maker.names, args, strict=True):
+        names = [*self.maker.names, *self.maker.extra()]
+        for n, t in zip(names, args, strict=True):
             omitted = isinstance(t, numba.types.Omitted)
             begun |= omitted
             parameters.append(f"{n}={t.value!r}" if omitted else f"{n}=None" if begun else n)
         title = f"{self.maker.title}_with_defaults"
-        body = f"def {title}({', '.join(parameters)}):\n    return inner({', '.join(self.maker.names)})\n"
+        body = f"def {title}({', '.join(parameters)}):\n    return inner({', '.join(names)})\n"
         text = f'"""A call that leaves out defaults."""\n\nfrom math import inf, nan\n\n\n{body}'
         program = self.maker.programs[self.maker.last][0]
         outer = emit.load(title, text, {"inner": inner}, [program], False)

@@ -169,7 +169,24 @@ def index_node(pattern: tuple[Any, ...], values: list[Any]) -> Any:
 
 def element_node(array: Any, pattern: tuple[Any, ...], values: list[Any]) -> Any:
     """Return the expression of an element, a row or a slice."""
+    if pattern == (("e",),):
+        return array  # Numba cannot read x[...] of a vector
     return ast.Subscript(array, index_node(pattern, values), ast.Load())
+
+
+def borrowed(node: Any) -> bool:
+    """Tell whether an expression is the memory of a variable: its name, or a view of it."""
+    while isinstance(node, (ast.Subscript, ast.Attribute)) or (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("reshape", "ascontiguousarray", "ravel")
+    ):
+        if isinstance(node, ast.Call):
+            function: Any = node.func
+            node = node.args[0] if function.attr == "ascontiguousarray" else function.value
+        else:
+            node = node.value
+    return isinstance(node, ast.Name)
 
 
 LETTERS = ("x", "y", "w", "v", "u")
@@ -411,8 +428,14 @@ class Primal:
 ALIAS = {"reshape", "ravel", "T", "broadcast_to", "expand_dims", "ascontiguousarray"}
 
 
-def clean(body: list[Any], live: set[str]) -> list[Any]:
-    """Remove what does not contribute to the result: assignments nobody reads, and the loops that leaves empty."""
+def clean(body: list[Any], live: set[str], before: list[Any] | None = None) -> list[Any]:
+    """Remove what does not contribute to the result: assignments nobody reads, and the loops that leaves empty.
+
+    Args:
+        body: the statements.
+        live: names that are read elsewhere.
+        before: statements that ran before, which may have given several names to the same memory.
+    """
     links: dict[str, set[str]] = {}
 
     def loads(node: Any) -> set[str]:
@@ -434,7 +457,7 @@ def clean(body: list[Any], live: set[str]) -> list[Any]:
             return word in ALIAS or word in ("reserve", "pop", "append")
         return isinstance(value, ast.Tuple)
 
-    everything = [n for s in body for n in ast.walk(s)]
+    everything = [n for s in [*(before or []), *body] for n in ast.walk(s)]
     for node in everything:
         if isinstance(node, ast.Assign) and may_alias(node.value):
             for target in node.targets:

@@ -12,11 +12,12 @@ from typing import Any
 from derivable.autodiff.kinds import DerivativeError, Kind
 from derivable.autodiff.rules.array import REFUSE
 from derivable.autodiff.rules.table import ELEMENTWISE
-from derivable.autodiff.transform.activity import Analysis, dependent
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view
 from derivable.autodiff.transform.emit import (
     Names,
     Primal,
     assign,
+    borrowed,
     index_node,
     letters,
     literal,
@@ -201,7 +202,14 @@ class Forward:
         return node
 
     def tangent(self, s: Let, output: Any = None) -> Any:
-        """Return the expression of a target's tangent."""
+        """Return the expression of a target's tangent: memory of its own, where the target has its own."""
+        node = self.tangent_of(s, output)
+        if s.target.kind.ndim and not is_view(s.target) and borrowed(node):
+            return template("x.copy()", {"x": node})
+        return node
+
+    def tangent_of(self, s: Let, output: Any) -> Any:
+        """Return the expression of a target's tangent, which may be the tangent of an argument or a view of it."""
         op, z = s.op, s.target
         dots = [self.dot(a) if d else None for a, d in zip(s.args, dependent(s), strict=True)]
         if all(d is None for d in dots):

@@ -270,6 +270,12 @@ class Reader:
                     f"this writes to {frame_value.name}, an argument of the function that is differentiated",
                     f"begin with {frame_value.name} = {frame_value.name}.copy()",
                 )
+        if aug and value.kind.ndim and value.roots & array.roots and part_of(value):
+            if part_of(array) or any(tag == "s" and any(which) for tag, which in index):
+                raise self.refuse(
+                    "the two slices may overlap, and then NumPy and Numba give different results",
+                    "copy the right-hand side, as in y[1:] += y[:-1].copy()",
+                )
         if aug and any(tag in "am" for tag, _ in index):
             value = self.operate(aug, [self.element(array, index), value])
             aug = ""
@@ -347,7 +353,13 @@ class Reader:
         if any(isinstance(p, Static) for p in given):
             if all(isinstance(p, Static) and p.value is given[0].value for p in given):
                 return given[0]
-            if all(isinstance(p, Static) for p in given) or len(given) < len(parts):
+            if all(isinstance(p, Static) for p in given):
+                words = " and ".join(dict.fromkeys(repr(p.value) for p in given))
+                raise self.refuse(
+                    f"{name or 'the value'} is {words} on different paths, but must be known while compiling",
+                    "use a number as a flag",
+                )
+            if len(given) < len(parts):
                 return given[0]
             raise self.refuse(
                 f"{name or 'the value'} is a number on one path and {given[0]} on another", "use two names"
@@ -505,7 +517,7 @@ class Reader:
             statement.index.block = statement.body
             binding = item(statement.index)
             if isinstance(binding, Value) and binding is statement.index and isinstance(node.target, ast.Name):
-                if node.target.id in assigned(node.body):
+                if node.target.id in assigned(node.body) or escapes(self.frames[-1].source.node, node.target.id):
                     binding = self.let("copy", [binding], INT)
                     binding.name = node.target.id
                 else:
@@ -1126,6 +1138,25 @@ class Reader:
 
 
 VERBS: dict[Any, Any] = {}  # filled by verbs.py: how a call of a verb within a function is read
+
+
+def part_of(value: Value) -> bool:
+    """Tell whether an array is a slice with bounds of another one."""
+    while isinstance(value.define, Let) and value.define.op in ("copy", "getitem"):
+        let = value.define
+        if let.op == "getitem" and any(tag == "s" and any(which) for tag, *which in let.info["pattern"]):
+            return True
+        value = let.args[0]
+    return False
+
+
+def escapes(node: Any, name: str) -> bool:
+    """Tell whether a name is read outside of all loops that run over it."""
+    if isinstance(node, ast.For) and any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node.target)):
+        return any(escapes(part, name) for part in (node.iter, *node.orelse))
+    if isinstance(node, ast.Name):
+        return node.id == name and isinstance(node.ctx, ast.Load)
+    return any(escapes(part, name) for part in ast.iter_child_nodes(node))
 
 
 def assigned(body: list[Any]) -> list[str]:

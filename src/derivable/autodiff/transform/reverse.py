@@ -206,7 +206,9 @@ class Reverse:
     def zeros(self, web: Value, shape: Value | None) -> Any:
         if not self.analysis.kinds[web].ndim:
             return ast.Constant(0.0)
-        value = shape or self.analysis.members[web][-1]
+        members = self.analysis.members[web]
+        around = {id(b) for b in self.block.ancestors()}
+        value = shape or next((m for m in reversed(members) if id(m.block or self.program.body) in around), members[-1])
         let = value.define
         if isinstance(let, Let) and let.op == "alloc" and all(a.const is not None or self.at_hand(a) for a in let.args):
             info = dict(let.info) | {"fill": "zeros"}

@@ -1,0 +1,123 @@
+"""Programs that once had a wrong derivative, or none, found by readers who tried to break the package."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+import derivable as dv
+
+X = np.array([0.3, 0.8, 1.2, 0.5, 0.7])
+
+
+@njit
+def running(x):
+    y = x * 1.0
+    for i in range(1, len(y)):
+        y[i] += y[i - 1] * y[i]
+    return y.sum()
+
+
+@njit
+def slice_then_write(x):
+    a = x[1:3]
+    b = a * 1.0
+    b[0] += a[1] * b[0]
+    b[1] *= b[0]
+    return np.sum(b)
+
+
+@njit
+def scale(y, v):
+    y[0] = v * v
+    y[1:] *= v
+
+
+@njit
+def view_handed_down(x):
+    y = x.copy()
+    scale(y[2:], y[0])
+    return np.sum(y * y)
+
+
+@njit
+def grown_in_a_loop(x):
+    y = x
+    s = 0.0
+    for i in range(3):
+        y = y * 2.0 + i
+        s += y[i]
+    return s
+
+
+@njit
+def index_after_the_loop(x):
+    v = 0.0
+    for i in range(3):
+        v = x[i] * i
+    return v * i
+
+
+@njit
+def whole_row_in_place(x):
+    z = np.zeros_like(x)
+    z += x
+    z *= z[0]
+    z[0] += z[1] * x[2]
+    return np.sum(z * z)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [running, slice_then_write, view_handed_down, grown_in_a_loop, index_after_the_loop, whole_row_in_place],
+    ids=lambda f: f.__name__,
+)
+def test_both_modes_agree_with_differences(f):
+    expected = dv.numerical_gradient(f, X)
+    np.testing.assert_allclose(dv.grad(f)(X), expected, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(dv.jacobian(f, mode="forward")(X), expected, rtol=1e-7, atol=1e-8)
+
+
+def test_jvp_leaves_the_direction_as_it_is():
+    direction = np.ones(5)
+    dv.jvp(running, (X,), (direction,))
+    assert np.array_equal(direction, np.ones(5))
+
+
+def test_a_string_that_differs_on_two_paths_is_refused():
+    @njit
+    def f(x, n):
+        if n > 2:  # noqa: SIM108
+            mode = "square"
+        else:
+            mode = "cube"
+        return x * x if mode == "square" else x * x * x
+
+    with pytest.raises(dv.DerivativeError, match="'square' and 'cube' on different paths"):
+        dv.grad(f)(2.0, 1)
+
+
+def test_overlapping_slices_in_place_are_refused():
+    @njit
+    def f(x):
+        y = x.copy()
+        y[1:] += y[:-1]
+        return np.sum(y * y)
+
+    @njit
+    def copied(x):
+        y = x.copy()
+        y[1:] += y[:-1].copy()
+        return np.sum(y * y)
+
+    with pytest.raises(dv.DerivativeError, match="the two slices may overlap"):
+        dv.grad(f)(X)
+    np.testing.assert_allclose(dv.grad(copied)(X), dv.numerical_gradient(copied, X), rtol=1e-7)
+
+
+def test_a_jacobian_may_leave_out_defaults():
+    @njit
+    def f(x, p=3, q=2.0):
+        return x**p * q
+
+    assert np.isclose(dv.jacobian(f)(1.3), 6 * 1.3**2)
+    assert np.isclose(dv.jacobian(f)(1.3, q=4.0), 12 * 1.3**2)
