@@ -121,3 +121,52 @@ def test_a_jacobian_may_leave_out_defaults():
 
     assert np.isclose(dv.jacobian(f)(1.3), 6 * 1.3**2)
     assert np.isclose(dv.jacobian(f)(1.3, q=4.0), 12 * 1.3**2)
+
+
+@njit
+def squares(x):
+    y = np.empty_like(x)
+    for i in range(len(x)):
+        y[i] = x[i] ** 2
+    return y
+
+
+@njit
+def sum_of_squares(x):
+    s = 0.0
+    for v in x:
+        s += v * v
+    return s
+
+
+def test_directions_cotangents_and_buffers_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="the tangent of x must have the shape of x"):
+        dv.jvp(squares, (X,), (np.ones(3),))
+    with pytest.raises(ValueError, match="the tangent of x must have the shape of x"):
+        dv.hvp(sum_of_squares, (X,), (np.ones(3),))
+    with pytest.raises(ValueError, match="the cotangent must have the shape of the result"):
+        dv.vjp(squares, (X,), np.ones(2))
+    with pytest.raises(ValueError, match="the buffer out must have the shape of x"):
+        dv.grad_into(sum_of_squares)(X, np.empty(3))
+
+
+def test_directions_cotangents_and_buffers_of_another_kind_are_refused():
+    with pytest.raises(dv.DerivativeError, match="a float64 for a 1-dimensional float64 array"):
+        dv.vjp(squares, (X,), 1.0)
+    with pytest.raises(dv.DerivativeError, match="a float64 for a 1-dimensional float64 array"):
+        dv.jvp(squares, (X,), (1.0,))
+    with pytest.raises(dv.DerivativeError, match="use one of float64 or float32"):
+        dv.grad_into(sum_of_squares)(X, np.empty(5, dtype=np.int64))
+
+
+def test_arange_and_reshape_as_they_are_usually_written():
+    @njit
+    def f(x):
+        table = x.reshape(5, 1) * x.reshape(1, 5)
+        return np.sum(table[0] * np.arange(5)) + np.sum(x * np.arange(1.0, 6.0))
+
+    np.testing.assert_allclose(dv.grad(f)(X), dv.numerical_gradient(f, X), rtol=1e-7)
+
+
+def test_third_derivative():
+    assert np.isclose(dv.grad(dv.grad(dv.grad(njit(lambda x: x**4))))(2.0), 48.0)

@@ -108,6 +108,22 @@ class Maker:
                 )
         return tuple(own)
 
+    def check(self, kinds: tuple[Any, ...]) -> None:
+        """Check the kinds of directions, cotangents and buffers against what they belong to."""
+        own, more = kinds[: len(self.names)], kinds[len(self.names) :]
+        wanted = [own[k] for k in self.argnums]
+        word = {"jvp": "a tangent", "grad_into": "a buffer"}.get(self.verb, "")
+        if self.verb == "vjp":
+            wanted, word = [_kinds_of(read(self.function, own).result)], "the cotangent"
+        for n, has, should in zip(self.extra(), more, wanted, strict=True) if word else []:
+            for a, b in _pairs(has, should):
+                if a is None or (a.ndim if isinstance(a, Kind) else -1) != (b.ndim if isinstance(b, Kind) else -2):
+                    raise DerivativeError(
+                        f"{word} of {self.source.name}, {n}, is a {_words(has)} for a {_words(should)}"
+                    )
+                if self.verb == "grad_into" and not is_float(a):
+                    raise DerivativeError(f"the buffer {n} is a {_words(a)}; use one of float64 or float32")
+
     def program(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
         """Return the source of the derivative for these kinds, its parameters, and the objects it needs."""
         own = self.kinds(kinds)
@@ -143,7 +159,12 @@ class Maker:
         if self.verb == "jvp":
             forward = Forward(program, wrt, set(extra))
             start = [node for n, b in zip(extra, wrt_bindings, strict=True) for node in self.take(n, b, forward)]
-            body = [*unpacked(forward.names.webs), *start, *forward.write_program()]
+            checks = [
+                _same_shape(forward.dots[v.web()], forward.names.webs[v.web()], f"the tangent of {v.name}", str(v.name))
+                for v in wrt
+                if v.kind.ndim
+            ]
+            body = [*unpacked(forward.names.webs), *start, *checks, *forward.write_program()]
 
             def tangent(v: Value) -> Any:
                 dot = forward.dot(v)
@@ -170,11 +191,16 @@ class Maker:
                             "into a buffer; use grad"
                         )
                     outputs[b] = text
+                    x = reverse.names.webs[b.web()]
+                    head.append(_same_shape(text, x, f"the buffer {text}", str(b.name)))
             if self.verb == "vjp":
                 seeds = self.seeds(emit.name(extra[0]), program.result)
             else:
                 seeds = [(program.result, ast.Constant(1.0))]
             forward_part, backward, gradients = reverse.write_program(seeds, outputs)
+            if self.verb == "vjp":
+                ends = [(ast.unparse(node), v, reverse.primal.read(v)) for v, node in seeds if v.kind.ndim]
+                forward_part += [_same_shape(t, ast.unparse(n), "the cotangent", "the result") for t, _, n in ends]
             value = [] if self.verb in ("grad", "grad_into") else [_tuple(program.result, reverse.primal.read)]
             if value and isinstance(program.result, Value) and not isinstance(value[0], ast.Name):
                 keep = reverse.names.new("value")
@@ -273,6 +299,7 @@ class Maker:
         return emit.template("x.astype(np.float32)" if v.kind.ndim else "np.float32(x)", {"x": node})
 
     def function_for(self, kinds: tuple[Any, ...], plain: bool) -> Any:
+        self.check(kinds)
         text, keys, objects = self.program(kinds)
         return emit.load(self.title, text, objects, keys, plain)
 
@@ -374,6 +401,23 @@ def jacobian_text(title: str, names: list[str], x: str, kind: Kind, result: Kind
     return f'"""{note}"""\n\nimport numpy as np\n\n\ndef {title}({arguments}):\n{lines}\n'
 
 
+def _kinds_of(binding: Any) -> Any:
+    return tuple(map(_kinds_of, binding)) if isinstance(binding, tuple) else getattr(binding, "kind", None)
+
+
+def _pairs(has: Any, should: Any) -> list[tuple[Any, Any]]:
+    """Pair the leaves of two nested tuples; where one is a tuple of another length, pair the whole."""
+    if isinstance(has, tuple) and isinstance(should, tuple) and len(has) == len(should):
+        return [pair for a, b in zip(has, should, strict=True) for pair in _pairs(a, b)]
+    return [(has, should)]
+
+
+def _same_shape(given: str, wanted: str, what: str, of: str) -> Any:
+    """Return the test that two arrays have the same shape: compiled code does not look where it writes."""
+    message = f"{what} must have the shape of {of}"
+    return ast.parse(f"if {given}.shape != {wanted}.shape:\n    raise ValueError({message!r})").body[0]
+
+
 def _words(kind: Any) -> str:
     if isinstance(kind, tuple):
         return f"({', '.join(map(_words, kind))})"
@@ -385,7 +429,7 @@ def stub(maker: Maker) -> Any:
     python = python_function(maker.function)
     title = f"{maker.verb}({maker.source.name})"
     extra = maker.extra()
-    if not extra:
+    if not extra and hasattr(python, "__code__"):
         made = python_types.FunctionType(
             python.__code__, python.__globals__, title, python.__defaults__, python.__closure__
         )

@@ -102,7 +102,8 @@ def grad_into(f: Any, argnum: int | tuple[int, ...] = 0) -> Any:
         argnum: as for [`grad`][derivable.grad]; the arguments must be arrays.
 
     Returns:
-        A function of the arguments of `f` and of one array more for each argnum, which receives the gradient.
+        A function of the arguments of `f` and of one array more for each argnum, which receives the gradient. It must
+        have the shape of the argument and share no memory with any.
 
     Examples:
         ```python

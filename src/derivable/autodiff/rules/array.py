@@ -77,6 +77,8 @@ class ArrayRule:
         self.values = [v.split("=")[0].strip() for v in values.split(",")]
 
     def read(self, reader: Any, args: list[Any], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any], Any]:
+        if self.name == "reshape" and len(args) > 2:
+            args = [args[0], tuple(args[1:])]  # x.reshape(2, 3)
         try:
             bound = self.signature.bind(*args, **named)
         except TypeError as error:
@@ -85,6 +87,8 @@ class ArrayRule:
         values: list[Any] = []
         info: dict[str, Any] = {}
         for name, binding in bound.arguments.items():
+            if binding is None and name in self.values:
+                continue  # left out
             if name not in self.values:
                 info[name] = _known(binding, self.name, name)
             elif isinstance(binding, tuple):

@@ -270,12 +270,12 @@ class Reader:
                     f"this writes to {frame_value.name}, an argument of the function that is differentiated",
                     f"begin with {frame_value.name} = {frame_value.name}.copy()",
                 )
-        if aug and value.kind.ndim and value.roots & array.roots and part_of(value):
-            if part_of(array) or any(tag == "s" and any(which) for tag, which in index):
-                raise self.refuse(
-                    "the two slices may overlap, and then NumPy and Numba give different results",
-                    "copy the right-hand side, as in y[1:] += y[:-1].copy()",
-                )
+        sliced = part_of(array) or any(tag == "s" and any(which) for tag, which in index)
+        if aug and value.kind.ndim and value.roots & array.roots and part_of(value) and sliced:
+            raise self.refuse(
+                "the two slices may overlap, and then NumPy and Numba give different results",
+                "copy the right-hand side, as in y[1:] += y[:-1].copy()",
+            )
         if aug and any(tag in "am" for tag, _ in index):
             value = self.operate(aug, [self.element(array, index), value])
             aug = ""
