@@ -115,7 +115,7 @@ class Maker:
         word = {"jvp": "a tangent", "grad_into": "a buffer"}.get(self.verb, "")
         if self.verb == "vjp":
             wanted, word = [_kinds_of(read(self.function, own).result)], "the cotangent"
-        for n, has, should in zip(self.extra(), more, wanted, strict=True) if word else []:
+        for n, has, should in zip(self.extra(), more, wanted, strict=True) if word and more else []:
             for a, b in _pairs(has, should):
                 if a is None or (a.ndim if isinstance(a, Kind) else -1) != (b.ndim if isinstance(b, Kind) else -2):
                     raise DerivativeError(
