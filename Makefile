@@ -21,8 +21,13 @@ outputs: $(VENV)/test.installed  ## rewrite the printed outputs in pages, README
 bench: $(VENV)/peers.installed  ## measure against the peers, as ratios in one run
 	$(RUN) -m tests.benchmarks $(ARGS)
 
+PLAIN := tests/test_jit.py tests/descent/test_steps.py tests/autodiff/test_dual.py tests/autodiff/test_tape.py \
+	tests/autodiff/test_numerical.py tests/autodiff/test_found.py tests/convolution/test_definition.py \
+	tests/convolution/test_errors.py
+
 coverage: $(VENV)/test.installed  ## a representative part of the tests without compilation, with coverage
-	NUMBA_DISABLE_JIT=1 $(RUN) -m pytest -n $(WORKERS) -m "not slow and not browser and not peer" --cov=derivable --cov-report=term $(ARGS)
+	NUMBA_DISABLE_JIT=1 $(RUN) -m pytest -n $(WORKERS) -m "not slow and not peer" --cov=derivable --cov-report=term \
+		$(PLAIN) $(ARGS)
 
 lint: $(VENV)/test.installed  ## style and types
 	$(RUN) -m ruff check .

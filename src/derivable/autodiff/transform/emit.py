@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib.abc
 import importlib.util
 import math
 import os
@@ -644,6 +645,24 @@ def version() -> str:
 
 
 _modules: dict[str, Any] = {}
+_PREFIX = "derivable_generated_"
+
+
+class _Programs(importlib.abc.MetaPathFinder):
+    """Finds the module of a program that an earlier process wrote.
+
+    What Numba stores of a function names the modules of the programs that it calls, and looks for them by name when
+    it loads the function in another process.
+    """
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if not name.startswith(_PREFIX):
+            return None
+        file = cache_folder() / "autodiff" / f"{name.removeprefix(_PREFIX)}.py"
+        return importlib.util.spec_from_file_location(name, file) if file.exists() else None
+
+
+sys.meta_path.append(_Programs())
 
 
 def load(title: str, text: str, objects: dict[str, Any], keys: list[str], plain: bool) -> Any:
@@ -660,7 +679,7 @@ def load(title: str, text: str, objects: dict[str, Any], keys: list[str], plain:
         with os.fdopen(handle, "w") as file:
             file.write(text)
         os.replace(temporary, path)
-    module_name = f"derivable_generated_{title}_{key}"
+    module_name = f"{_PREFIX}{title}_{key}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
     assert spec.loader is not None
