@@ -163,3 +163,23 @@ def test_arguments_are_not_modified():
 def test_bad_input_is_named(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize(
+    ("gradient", "w", "lam", "more", "message"),
+    [
+        ([0.0, 1.0], [1.0, 2.0], 1e-320, {}, "the step from w must be finite in float64"),
+        ([1e308, 1e308], [1.0, 2.0], 1.0, {"norm": "linf"}, "the step from w must be finite in float64"),
+        (np.float32([1, 0]), np.float32([1, 2]), 1.0, {"metric": [1e-60, 1]}, "must be finite in float32"),
+        ([1.0], [1.0], 10**400, {}, "lam must fit into a float64"),
+        ([1.0], [1.0], 1.0, {"norm": np.array(["l1", "l2"])}, "norm must be one of"),
+    ],
+)
+def test_steps_beyond_the_range_and_unusual_arguments_are_refused(gradient, w, lam, more, message):
+    with pytest.raises(ValueError, match=message):
+        dv.proximal_step(gradient, w, lam, **more)
+
+
+def test_a_masked_array_is_refused():
+    with pytest.raises(TypeError, match=r"w must be an array without a mask, got a MaskedArray"):
+        dv.proximal_step([1.0, 2.0], np.ma.masked_array([1.0, 2.0], [True, False]), 1.0)
