@@ -577,3 +577,20 @@ def test_all_names_are_in_the_table():
     assert sorted(itertools.chain.from_iterable((n, "d" + n) for n in ACTIVATIONS)) == sorted(NAMES)
     for name, (function, derivative) in ACTIVATIONS.items():
         assert (function.__name__, derivative.__name__) == (name, "d" + name)
+
+
+def test_leaky_relu_of_slope_zero_is_relu_also_at_infinity():
+    x = np.array([-np.inf, -1.0, 0.0, 2.0, np.inf, np.nan])
+    np.testing.assert_array_equal(dv.leaky_relu(x, 0.0), dv.relu(x))
+    np.testing.assert_array_equal(dv.leaky_relu(x.astype(np.float32), 0.0), dv.relu(x.astype(np.float32)))
+
+
+def test_numbers_beyond_float64_and_masks_are_refused_by_name():
+    with pytest.raises(ValueError, match="x must fit into a float64"):
+        dv.softsign(10**400)
+    with pytest.raises(ValueError, match="slope must fit into a float64"):
+        dv.leaky_relu(1.0, 10**400)
+    with pytest.raises(TypeError, match="x must be an array without a mask"):
+        dv.tanh(np.ma.masked_array([1.0], [True]))
+    with pytest.raises(TypeError, match="takes x and slope, once each, got 1 by position and alpha by name"):
+        dv.leaky_relu(1.0, alpha=0.1)

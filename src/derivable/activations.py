@@ -95,6 +95,7 @@ def softsign(x: Any) -> Any:
         ```
 
     References:
+        Elliott, A better activation function for artificial neural networks (1993);
         Turian, Bergstra & Bengio, Quadratic features and deep architectures for chunking (2009);
         Glorot & Bengio (2010), who study where it saturates.
     """
@@ -402,7 +403,9 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     References:
         Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models (2013).
     """
-    return x if x > 0.0 else like(x, slope) * x
+    left = like(x, slope)
+    # With slope 0 it is relu: 0 * -inf would be a NaN.
+    return x if x > 0.0 else like(x, 0.0) if left == 0.0 and x <= 0.0 else left * x
 
 
 @elementwise

@@ -104,7 +104,7 @@ def elementwise(function: Function) -> Function:
             value = scalar(np.float32(x), *parameters) if isinstance(x, np.float32) else scalar(x, *parameters)
             return type(x)(value) if type(x) in (np.float32, np.float64) else value
         if type(x) is int:
-            return scalar(float(x), *parameters)
+            return scalar(check_number(x, "x"), *parameters)
         custom = getattr(type(x), "__elementwise__", None)
         if custom is not None:
             return custom(x, public, *parameters)
@@ -141,7 +141,10 @@ def elementwise(function: Function) -> Function:
         def public(x: Any, *given: Any, **named: Any) -> Any:
             values = dict(zip(names, given, strict=False))
             if len(given) > len(names) or not named.keys() <= set(names) - values.keys():
-                raise TypeError(f"{name}() takes x and {', '.join(names)}, got {1 + len(given)} arguments, {named}")
+                raise TypeError(
+                    f"{name}() takes x and {', '.join(names)}, once each, got {1 + len(given)} by position"
+                    + (f" and {', '.join(named)} by name" if named else "")
+                )
             values |= named
             return apply(
                 x,

@@ -32,6 +32,8 @@ def as_array(value: Any, name: str, *, kinds: str = "iufc", ndim: int | None = N
         ValueError: if it is ragged, empty, or of the wrong number of dimensions.
     """
     words = {"b": "bool", "i": "integer", "u": "unsigned integer", "f": "real floating", "c": "complex floating"}
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask, got a MaskedArray: fill it first, with .filled(...)")
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -40,10 +42,8 @@ def as_array(value: Any, name: str, *, kinds: str = "iufc", ndim: int | None = N
         allowed = ", ".join(words[k] for k in kinds)
         raise TypeError(f"{name} must be numeric ({allowed}), got dtype {array.dtype}")
     if array.dtype == np.float16 or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
-        raise TypeError(
-            f"{name} must be of single or double precision (float32, float64, complex64, complex128), "
-            f"got dtype {array.dtype}"
-        )
+        precise = "float32, float64" + (", complex64, complex128" if "c" in kinds else "")
+        raise TypeError(f"{name} must be of single or double precision ({precise}), got dtype {array.dtype}")
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimension(s), got shape {array.shape}")
     if not empty and array.size == 0:
@@ -73,9 +73,13 @@ def check_number(value: Any, name: str) -> float:
     """Return `value` as a finite float; TypeError or ValueError that names the argument otherwise."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__} {value!r}")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must fit into a float64, got a number beyond 1.8e308") from None
+    if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {value}")
-    return float(value)
+    return number
 
 
 def check_positive(value: Any, name: str) -> float:
@@ -88,6 +92,6 @@ def check_positive(value: Any, name: str) -> float:
 
 def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of `choices`; ValueError that lists them otherwise."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return str(value)

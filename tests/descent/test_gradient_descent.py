@@ -746,3 +746,45 @@ def test_a_derivative_of_the_package_is_a_gradient_and_runs_in_place():
     np.testing.assert_allclose(run.iterates, plain_loop(lambda w: c * w, np.array([1.0, -2.0]), 0.5, 6), rtol=1e-14)
     number = dv.gradient_descent(dv.grad(half_square_of_number), 3.0, 0.5, 2, args=(1.0,))
     assert number.last == 0.75
+
+
+@njit
+def spoils_its_point(w):
+    w *= 2
+    return w
+
+
+@njit
+def nan_below_half(w):
+    return w if w[0] > 0.5 else w * np.nan
+
+
+def test_a_gradient_that_modifies_its_point_is_refused():
+    with pytest.raises(ValueError, match="gradient and value must not modify w"):
+        dv.gradient_descent(spoils_its_point, [1.0, 2.0], 0.1, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step": 1e-60}, "step must be greater than 0 and finite in float32, got 1e-60"),
+        ({"step": 1e60}, "step must be greater than 0 and finite in float32, got 1e\\+60"),
+        ({"metric": [1e-60, 1]}, "metric must be greater than 0 and finite in float32, got 1e-60"),
+        ({"step": [[0.1], [0.1, 0.2]]}, "step must be an array with rows of equal length"),
+        ({"step": 10**400}, "step must fit into a float64"),
+        ({"steps": 10**30, "keep": "last"}, "steps must be less than"),
+    ],
+)
+def test_numbers_outside_the_type_of_the_start_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        dv.gradient_descent(double, np.float32([1, 2]), **{"step": 0.1, "steps": 3, **options})
+
+
+def test_a_period_longer_than_the_run_keeps_both_ends():
+    run = dv.gradient_descent(double, [1.0, 2.0], 0.1, 3, keep=10**30)
+    assert run.kept.tolist() == [1, 4]
+
+
+def test_the_warning_says_what_is_not_finite():
+    with pytest.warns(dv.DivergenceWarning, match="after 4 of 30 steps the gradient at the next point is not finite"):
+        dv.gradient_descent(nan_below_half, [1.0, 2.0], 0.15, 30)

@@ -183,9 +183,10 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
         if hasattr(function, "into") and scalar:
             raise TypeError(f"{name} writes into an array, but w0 is a number: give w0 as an array of one element")
         kind = "a plain Python function" if inspect.isroutine(target) else f"{type(target).__name__}"
+        got = f"{kind} {getattr(target, '__name__', '')}".strip()
         raise TypeError(
-            f"{name} must be compiled, got {kind} {getattr(target, '__name__', '')!r}: put @numba.njit above "
-            "it (or set NUMBA_DISABLE_JIT=1 before Python starts, to run everything slowly in plain Python)"
+            f"{name} must be compiled, got {got}: put @numba.njit above it"
+            " (or set NUMBA_DISABLE_JIT=1 before Python starts, to run everything slowly in plain Python)"
         )
     given = [point, *args] + ([w] if into is not None else [])
     wanted = tuple(_typeof(value, i) for i, value in enumerate(given))

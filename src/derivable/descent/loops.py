@@ -269,8 +269,8 @@ def gradient_descent(
     Raises:
         TypeError: if `gradient` or `value` is not compiled, does not take these arguments, or does not return
             what it should; if an argument has the wrong type.
-        ValueError: if a number is out of range or not finite, if shapes disagree, or if the gradient or value
-            at `w0` is not finite.
+        ValueError: if a number is out of range or not finite, if shapes disagree, if the gradient or value
+            at `w0` is not finite, or if evaluating them modifies `w`.
         KeyboardInterrupt: if the user interrupts; its attribute `trajectory` holds the run so far.
 
     Warns:
@@ -313,7 +313,7 @@ def gradient_descent(
     if value is not None:
         f = prepare(value, "value", w, args, returns="number value" if scalar else "value")
     state = make_state(w, slope)
-    fitting = sizes.astype(np.result_type(w, state.g), copy=False)
+    fitting = _in_type(sizes, "step", np.result_type(w, state.g))
     keeper = Keeper(w, steps, keep, f is not None)
     enter = launch(descend, slope, f, args, fitting, divisor, 0, 0, 0.0, state, keeper.record)
     handed = (slope.function, f and f.function, args, fitting, divisor)
@@ -346,7 +346,7 @@ def step_sizes(step: Any, steps: int) -> np.ndarray:
     """Return the step sizes as an array of one element (a constant step) or of `steps` elements."""
     if callable(step):
         step = [step(t) for t in range(1, steps + 1)]
-    if np.ndim(step) == 0:
+    if not isinstance(step, (list, tuple)) and np.ndim(step) == 0:
         return np.array([check_positive(step, "step")])
     sizes = np.ascontiguousarray(as_array(step, "step", kinds="iuf", ndim=1), dtype=np.float64)
     if sizes.size != steps:
@@ -367,7 +367,17 @@ def _diagonal(metric: Any, w: np.ndarray) -> np.ndarray | None:
     check_finite(divisor, "metric")
     if divisor.min() <= 0:
         raise ValueError(f"metric must be greater than 0 everywhere, got {divisor.min()}")
-    return np.array(divisor.reshape(-1), dtype=w.dtype)
+    return _in_type(divisor.reshape(-1), "metric", w.dtype)
+
+
+def _in_type(positive: np.ndarray, name: str, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return an array of positive numbers in the type that the loop computes in, all still positive and finite."""
+    with np.errstate(all="ignore"):
+        fitting = np.array(positive, dtype=dtype)
+    bad = np.flatnonzero(~((fitting > 0) & np.isfinite(fitting)))
+    if bad.size:
+        raise ValueError(f"{name} must be greater than 0 and finite in {dtype}, got {positive[bad[0]]}")
+    return fitting
 
 
 class Keeper:
@@ -380,12 +390,17 @@ class Keeper:
             period = 1 if keep == "all" else 0
         else:
             period = check_count(keep, "keep")
+        period = min(period, steps + 1)
         rows = steps // period + 1 if period else 0
         if rows * w.nbytes > LARGEST_RECORD:
             raise ValueError(
                 f"keep={keep!r} would keep {rows} points of {w.nbytes} bytes, "
                 f"{rows * w.nbytes / 1e9:.0f} GB: use keep='last', or "
                 f"keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
+            )
+        if (steps + 1) * 8 > LARGEST_RECORD:
+            raise ValueError(
+                f"steps must be less than {LARGEST_RECORD // 8}, for a run records each gradient norm; got {steps}"
             )
         whole = period == 1  # then average and best are read off at the end
         self.steps = steps
@@ -458,6 +473,7 @@ def drive(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function, got {type(callback).__name__}")
 
+    status = VISITED
     reached, stretch = (
         -1,
         1,
@@ -482,6 +498,8 @@ def drive(
             if status == WRONG_SHAPE:
                 got = np.shape(slope.call(keeper.w))
                 raise ValueError(f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}")
+            if first == 0 and not np.array_equal(keeper.w, start):
+                raise ValueError("gradient and value must not modify w: after one call at w0 it holds other numbers")
             if status != VISITED:
                 if reached < 0:
                     raise ValueError(_not_finite_at_start(status, slope, start, args))
@@ -500,7 +518,7 @@ def drive(
             error.add_note(f"{method} was interrupted after {reached} steps; the run so far is error.trajectory")
         raise
     run = keeper.finish(reached, sizes, scalar, reason)
-    if problem := _divergence(run, method, steps, slope, start, keeper.w):
+    if problem := _divergence(run, status, method, steps, slope, start, keeper.w):
         warnings.warn(problem, DivergenceWarning, stacklevel=3)
     return run
 
@@ -526,14 +544,15 @@ def _not_finite_at_start(status: int, slope: Prepared, start: np.ndarray, args: 
 
 
 def _divergence(
-    run: Trajectory, method: str, steps: int, slope: Prepared, start: np.ndarray, end: np.ndarray
+    run: Trajectory, status: int, method: str, steps: int, slope: Prepared, start: np.ndarray, end: np.ndarray
 ) -> str | None:
     """Return what to warn of, or None for a run that did not get worse."""
     size = float(np.max(run.step_sizes))
     norms, values = run.gradient_norms, run.values
     if run.reason == "diverged":
+        where = {BAD_GRADIENT: "the gradient at ", BAD_VALUE: "the value at "}.get(status, "")
         what = (
-            f"{method} diverged: after {run.steps} of {steps} steps the next point is not finite. The run "
+            f"{method} diverged: after {run.steps} of {steps} steps {where}the next point is not finite. The run "
             f"ends at the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
         )
     elif values is not None and values[-1] > values[0] + 1e-9 * abs(values[0]):

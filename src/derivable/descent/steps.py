@@ -55,8 +55,8 @@ def proximal_step(
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if shapes disagree, a number is not finite, `lam` is not positive, or `metric` is not
-            positive definite.
+        ValueError: if shapes disagree, a number is not finite, `lam` is not positive, `metric` is not
+            positive definite, or the step overflows.
 
     Examples:
         ```python
@@ -89,9 +89,10 @@ def proximal_step(
         direction = g
     else:
         # The dual norm of g is how fast the model falls along a direction of unit length.
-        dual = np.abs(g).sum() if norm == "linf" else np.abs(g).max()
+        with np.errstate(over="ignore"):  # `_move` refuses what overflows
+            dual = np.abs(g).sum() if norm == "linf" else np.abs(g).max()
         direction = dual * _steepest(g, norm)
-    return _typed(point - eta * direction, g, point)
+    return _typed(_move(point, eta, direction), g, point)
 
 
 def trust_region_step(gradient: Any, w: Any, radius: float, *, norm: Norm = "l2") -> Any:
@@ -113,7 +114,8 @@ def trust_region_step(gradient: Any, w: Any, radius: float, *, norm: Norm = "l2"
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if shapes disagree, a number is not finite, or `radius` is not positive.
+        ValueError: if shapes disagree, a number is not finite, `radius` is not positive, or the step
+            overflows.
 
     Examples:
         ```python
@@ -133,7 +135,7 @@ def trust_region_step(gradient: Any, w: Any, radius: float, *, norm: Norm = "l2"
     g, point = _check(gradient, w)
     r = check_positive(radius, "radius")
     check_choice(norm, "norm", ("l1", "l2", "linf"))
-    return _typed(point - r * _steepest(g, norm), g, point)
+    return _typed(_move(point, r, _steepest(g, norm)), g, point)
 
 
 def _check(gradient: Any, w: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -144,6 +146,15 @@ def _check(gradient: Any, w: Any) -> tuple[np.ndarray, np.ndarray]:
     check_finite(point, "w")
     dtype = np.float32 if g.dtype == point.dtype == np.float32 else np.float64
     return g.astype(dtype), point.astype(dtype)
+
+
+def _move(point: np.ndarray, length: float, direction: Any) -> Any:
+    """Return point - length * direction, or say that the step leaves the range of its type."""
+    with np.errstate(all="ignore"):
+        result = point - length * direction
+    if not np.isfinite(result).all():
+        raise ValueError(f"the step from w must be finite in {point.dtype}, but it overflows: scale the problem")
+    return result
 
 
 def _typed(result: Any, g: np.ndarray, point: np.ndarray) -> Any:
@@ -174,7 +185,8 @@ def _solve(metric: Any, g: np.ndarray) -> np.ndarray:
     if m.shape == g.shape:
         if m.min() <= 0:
             raise ValueError(f"metric must be greater than 0 everywhere, got {m.min()}")
-        return g / m.astype(g.dtype)
+        with np.errstate(all="ignore"):  # `_move` refuses what overflows
+            return g / m.astype(g.dtype)
     if m.shape != (g.size, g.size):
         raise ValueError(
             f"metric must have the shape of w, {g.shape} (diagonal), or {(g.size, g.size)} (full), got {m.shape}"
