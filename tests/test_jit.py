@@ -68,6 +68,17 @@ USE = """
     def gradient(w):
         return 2.0 * w
 
+    @numba.njit
+    def loss(w):
+        return np.sum(np.sin(w) * w)
+
+    @numba.njit
+    def field(w):
+        v = np.empty_like(w)
+        for i in range(w.size):
+            v[i] = w[i] * w[w.size - 1 - i]
+        return v
+
     x = np.linspace(-3.0, 3.0, 7)
     with event.install_recorder("numba:compile") as compiled:
 {calls}
@@ -85,6 +96,8 @@ def test_the_second_process_compiles_none_of_the_packages_kernels(tmp_path):
         "    for f in (getattr(dv, name), getattr(dv, 'd' + name)):",
         "        f(x), f(x.astype(np.float32)), f(0.5), f(np.ones(2**21))",
         "dv.gradient_descent(gradient, x, 0.1, 10)",
+        "dv.grad(loss)(x), dv.gradient_descent(dv.grad(loss), x, 0.01, 10)",
+        "dv.jacobian(field, mode='forward')(x), dv.jacobian(field, mode='reverse')(x)",
     ]
     script = USE.format(calls=textwrap.indent("\n".join(calls), " " * 8))
     first, second = run(script, folder=tmp_path), run(script, folder=tmp_path)
