@@ -1,4 +1,4 @@
-"""Chapters 2 and 3: gradient descent as a proximal step; loops, trajectories and problems."""
+"""Gradient descent as a proximal step, and what builds on it: loops, trajectories and problems."""
 
 from derivable.descent import problems
 from derivable.descent.functions import in_place
