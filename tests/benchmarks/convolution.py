@@ -1,9 +1,10 @@
 """Measure convolution against torch, SciPy and JAX: forward and both gradients, as ratios, interleaved.
 
 `python tests/benchmarks/convolution.py` prints, for each shape and direction, our rate, its share of the bare
-micro-kernel's peak, and the time of the best peer over ours (more than 1: ours is faster); then the geometric mean and
-the worst case by dtype. Contenders take turns, the least time of each counts, and all run on the same number of threads.
-`--cpu` counts processor time instead of wall time, which on a busy machine is the fairer clock for one thread.
+micro-kernel's peak, and the time of the best peer over ours (more than 1: ours is faster); then the geometric
+mean and the worst case by dtype. Contenders take turns, the least time of each counts, and all run on the same number
+of threads. `--cpu` counts processor time instead of wall time, which on a busy machine is the fairer clock for one
+thread.
 """
 
 from __future__ import annotations
