@@ -141,6 +141,7 @@ def test_turn(dtype):
         np.testing.assert_array_equal(got[5 + offsets[1 + t] :][:r], source[2 + t :: 50][:r])
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nan_and_infinity_stay_in_their_rows_and_columns(dtype):
     width = 3 * lanes(dtype)

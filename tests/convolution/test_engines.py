@@ -71,6 +71,7 @@ def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
             assert_allclose(got, want, rtol=0, atol=tolerance * 4 * np.sqrt(terms), err_msg=message)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_in_the_input_stay_where_the_definition_puts_them(method, bad):
@@ -93,6 +94,7 @@ def test_nan_and_infinity_in_the_input_stay_where_the_definition_puts_them(metho
             assert_array_equal(np.isneginf(got), np.isneginf(want))
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
 @pytest.mark.parametrize("method", METHODS)
 def test_an_infinite_weight_meets_no_padding(method):
     rng = np.random.default_rng(6)
