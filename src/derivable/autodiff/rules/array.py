@@ -260,10 +260,11 @@ def _matmul(x: Kind, y: Kind) -> Forms:
         raise Refused(f"a product of a {x} and a {y}", "use * for numbers, and arrays of one or two dimensions")
     dtype = _both(x, y)
     g = "g.astype(np.float32)" if dtype == "f4" and x.ndim + y.ndim > 2 else "g"
+    outer = "outer" if x.dtype == y.dtype else "np.outer"
     reverse: dict[tuple[int, int], list[str | None]] = {
         (2, 2): [f"{g} @ y.T", f"x.T @ {g}"],
-        (2, 1): [f"np.outer({g}, y)", f"x.T @ {g}"],
-        (1, 2): [f"y @ {g}", f"np.outer(x, {g})"],
+        (2, 1): [f"{outer}({g}, y)", f"x.T @ {g}"],
+        (1, 2): [f"y @ {g}", f"{outer}(x, {g})"],
         (1, 1): ["g * y", "g * x"],
     }
     return Forms(Kind(dtype, x.ndim + y.ndim - 2), "x @ y", reverse[x.ndim, y.ndim], "dx @ y + x @ dy")
@@ -435,9 +436,18 @@ def _register_kernels() -> None:
 
     FUNCTIONS[kernels.reserve] = FUNCTIONS.get(kernels.reserve) or ArrayRule("reserve", "x, y", _reserve)
 
-    @define("unbroadcast", "x, y", kernels.unbroadcast)
-    def _unbroadcast(x: Kind, y: Kind) -> Forms:
-        return Forms(Kind(x.dtype, y.ndim), "unbroadcast(x, y)", [Spread("g"), None], "unbroadcast(dx, y)")
+    def summed(name: str) -> Callable[..., Forms]:
+        def make(x: Kind, *shape: Kind) -> Forms:
+            target = "".join(f"{y}, " for y in ["y", "w", "v", "u"][: len(shape)])
+            call = f"{name}(%s, ({target}))"
+            return Forms(Kind(x.dtype, len(shape)), call % "x", [Spread("g"), *[None] * len(shape)], call % "dx")
+
+        return make
+
+    for name in ("unbroadcast", "unbroadcast_1", "unbroadcast_2", "unbroadcast_21"):
+        define(name, "x, shape", getattr(kernels, name))(summed(name))
+
+    FUNCTIONS[kernels.outer] = FUNCTIONS[np.outer]
 
     @define("strong_array", "x, y", kernels.strong_array)
     def _strong_array(x: Kind, y: Kind) -> Forms:

@@ -23,6 +23,7 @@ from derivable.autodiff.transform.emit import (
     Primal,
     assign,
     augment,
+    borrowed,
     element_node,
     index_node,
     letters,
@@ -54,6 +55,17 @@ __all__ = ["Reverse"]
 
 CHEAP = {"+", "-", "*", "neg", "pos", "<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "copy", "shape", "getitem"}
 CHEAP |= {"abs", "maximum", "minimum", "float", "square", "stop", "//", "%", "const", "global", "&", "|", "^"}
+
+
+def nonzero(node: Any) -> bool:
+    """Tell whether an expression is a number other than zero: a constant, or a constant over a size."""
+    if isinstance(node, ast.Call) and len(node.args) == 1:  # np.float32(...)
+        node = node.args[0]
+    if isinstance(node, ast.UnaryOp):
+        node = node.operand
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.Attribute):
+        node = node.left
+    return bool(number_of(node))
 
 
 class Slot:
@@ -99,6 +111,7 @@ class Reverse:
         self.out: list[Any] = []
         self.slots: dict[Value, Slot] = {}  # cotangents that are not set yet
         self.set: set[Value] = set()
+        self.numbers: dict[Value, Any] = {}  # cotangents of arrays that are one number
 
     # ------------------------------------------------------------------------------------------------ scopes
 
@@ -291,31 +304,52 @@ class Reverse:
                 self.out.append(assign(self.whole(web), expression))
                 return
             if array and spread:
+                if web not in self.inplace and self.takes_number(value, expression):
+                    number = template("np.float32(g)", {"g": expression}) if self.analysis.kinds[web].dtype == "f4" else expression
+                    self.numbers[web] = number  # for the whole array
+                    self.out.append(assign(self.bar_names[web], number))
+                    return
                 outer = self.zeros(web, slot.shape)
                 self.out.append(assign(self.bar_names[web], outer))
                 self.out.append(augment(self.bar_names[web], "+", expression))
                 return
-            if array and self.aliases(expression, web):
+            if array and self.aliases(expression, value):
                 expression = template("x.copy()", {"x": expression})
+            if not array and len(self.analysis.members[web]) == 1 and web not in self.inplace and nonzero(expression):
+                self.numbers[web] = expression
             self.out.append(assign(self.bar_names[web], expression))
             return
         self.materialise(web)
-        if array:
-            self.inplace.add(web)
+        self.inplace.add(web)
         self.out.append(augment(self.bar_names[web], "+", expression))
 
-    def aliases(self, node: Any, web: Value) -> bool:
-        """Tell whether the expression is the memory of another cotangent that is changed in place."""
-        while isinstance(node, (ast.Subscript, ast.Attribute)) or (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("reshape", "ascontiguousarray", "ravel")
-        ):
-            if isinstance(node, ast.Call):
-                node = node.func.value if node.func.attr != "ascontiguousarray" else node.args[0]  # type: ignore[attr-defined]
-            else:
-                node = node.value
-        return isinstance(node, ast.Name)
+    def takes_number(self, value: Value, number: Any) -> bool:
+        """Tell whether a cotangent that is the same number everywhere may stay a number.
+
+        It may where it is only multiplied by arrays of the full shape: then NumPy's broadcasting spreads it.
+        """
+        let = value.define
+        if len(self.analysis.members[value.web()]) > 1 or not isinstance(let, Let) or let.op not in ELEMENTWISE:
+            return False
+        rule, shape = ELEMENTWISE[let.op], self.shape_of(value)
+        if let.op == "where" or (rule.strong and not self.regular(let.op, 0, let) and not nonzero(number)):
+            return False
+        whole = {letter for letter, a in letters(let, let.args).items() if a.kind.ndim and self.shape_of(a) == shape}
+        for partial, a in zip(rule.partials, let.args, strict=False):
+            if partial is None or not self.is_active(a):
+                continue
+            words = {n.id for n in ast.walk(ast.parse(partial)) if isinstance(n, ast.Name)}
+            if self.shape_of(a) != shape or not words & (whole | {"z"}):
+                return False
+        return True
+
+    def aliases(self, node: Any, value: Value) -> bool:
+        """Tell whether the expression is the memory of another array that is changed in place, or that others see."""
+        if isinstance(node, ast.Name) and value.web() not in self.inplace and value not in self.wrt:
+            web = next((w for w, text in self.bar_names.items() if text == node.id), None)
+            if web is not None and web not in self.inplace and web not in self.outputs:
+                return False
+        return borrowed(node)
 
     def kill(self, web: Value, target: Value) -> None:
         """The variable is overwritten here: before, its cotangent is zero again."""
@@ -462,7 +496,7 @@ class Reverse:
             ndim = self.element_ndim(s)
             if self.is_active(s.value):
                 if ndim and s.value.kind.ndim:
-                    node = template("unbroadcast(g.copy(), x)", {"g": element, "x": self.need(s.value)})
+                    node = self.unbroadcast(template("g.copy()", {"g": element}), ndim, s.value)
                 elif ndim:
                     node = template("np.sum(g)", {"g": element})
                 else:
@@ -518,6 +552,8 @@ class Reverse:
         if not self.ready(target):
             return
         g = self.bar(target)
+        if isinstance(self.numbers.get(web), ast.Constant):
+            g = self.numbers[web]
         own: list[Any] = []
         others: list[tuple[Value, Any]] = []
         if is_float(target.kind):
@@ -602,7 +638,7 @@ class Reverse:
             else:
                 partial = template(text, given, arrays)
                 node = product(g, partial)
-                if rule.strong and not self.regular(op, k, s):
+                if rule.strong and not self.regular(op, k, s) and not nonzero(self.numbers.get(z.web(), g)):
                     node = template("strong_array(g, p)" if arrays else "strong(g, p)", {"g": g, "p": partial})
                 elif op == "%" and k == 1:
                     node = product(g, partial)
@@ -628,7 +664,7 @@ class Reverse:
         others = [b for b in s.args if b.kind.ndim]
         if len(others) == 1 or all(self.same_shape(a, b) for b in others):
             return node
-        return template("unbroadcast(g, x)", {"g": node, "x": self.need(a)})
+        return self.unbroadcast(node, z.kind.ndim, a)
 
     def same_shape(self, a: Value, b: Value) -> bool:
         return self.shape_of(a) == self.shape_of(b)
@@ -644,6 +680,32 @@ class Reverse:
                 if len(tokens) == 1:
                     return tokens.pop()
         return v
+
+    def unbroadcast(self, node: Any, ndim: int, v: Value) -> Any:
+        """Sum a cotangent over the axes along which an array was repeated."""
+        case = {(1, 1): "_1", (2, 2): "_2", (2, 1): "_21"}.get((ndim, v.kind.ndim), "")
+        return template(f"unbroadcast{case}(g, s)", {"g": node, "s": self.shape(v)})
+
+    def shape(self, v: Value) -> Any:
+        """Return the expression of an array's shape, from arrays that need not be recorded where there are such."""
+        found = self.extents(v)
+        first, _ = found[0]
+        if found == [(first, k) for k in range(first.kind.ndim)]:
+            return template("x.shape", {"x": self.need(first)})
+        return ast.Tuple([template(f"x.shape[{k}]", {"x": self.need(a)}) for a, k in found], ast.Load())
+
+    def extents(self, v: Value) -> list[tuple[Value, int]]:
+        """Return, for each axis, an array and the axis of it that is as long."""
+        let = v.define
+        if isinstance(let, Let) and self.plan(v) == "tape":
+            if let.op == "copy" or (let.op in ELEMENTWISE and len({self.shape_of(a) for a in let.args if a.kind.ndim}) == 1):
+                return self.extents(next(a for a in let.args if a.kind.ndim))
+            if let.op == "array" and let.info["name"] == "matmul":
+                x, y = (self.extents(a) for a in let.args)
+                return x[: len(x) - 1] + y[1:]
+            if let.op == "array" and let.info["name"] == "transpose":
+                return self.extents(let.args[0])[::-1]
+        return [(v, k) for k in range(v.kind.ndim)]
 
     def gather(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
         """Reverse the reading of an element or a slice: add to the cotangent at the same index."""
@@ -899,7 +961,7 @@ class Reverse:
         self.known: set[Value] = set()
         while True:
             self.plans.clear()
-            self.slots, self.set, self.out = {}, set(), []
+            self.slots, self.set, self.numbers, self.out = {}, set(), {}, []
             self.block = self.program.body
             backward = self.backward(self.program.body)
             now = (len(self.needed), len(self.touched), len(self.inplace), len(self.contents), len(self.olds))
