@@ -305,7 +305,8 @@ class Reverse:
                 return
             if array and spread:
                 if web not in self.inplace and self.takes_number(value, expression):
-                    number = template("np.float32(g)", {"g": expression}) if self.analysis.kinds[web].dtype == "f4" else expression
+                    single = self.analysis.kinds[web].dtype == "f4"
+                    number = template("np.float32(g)", {"g": expression}) if single else expression
                     self.numbers[web] = number  # for the whole array
                     self.out.append(assign(self.bar_names[web], number))
                     return
@@ -698,7 +699,8 @@ class Reverse:
         """Return, for each axis, an array and the axis of it that is as long."""
         let = v.define
         if isinstance(let, Let) and self.plan(v) == "tape":
-            if let.op == "copy" or (let.op in ELEMENTWISE and len({self.shape_of(a) for a in let.args if a.kind.ndim}) == 1):
+            shapes = {self.shape_of(a) for a in let.args if a.kind.ndim}
+            if let.op == "copy" or (let.op in ELEMENTWISE and len(shapes) == 1):
                 return self.extents(next(a for a in let.args if a.kind.ndim))
             if let.op == "array" and let.info["name"] == "matmul":
                 x, y = (self.extents(a) for a in let.args)
