@@ -25,7 +25,7 @@ from derivable.autodiff.transform.program import Value
 from derivable.autodiff.transform.read import Reader, Static, leaves, read
 from derivable.autodiff.transform.reverse import Reverse
 from derivable.autodiff.transform.source import Source, python_function, source_of
-from derivable.autodiff.transform.tidy import comments, tidy
+from derivable.autodiff.transform.tidy import ascend, comments, polish, tidy
 
 __all__ = ["Derivative", "PlainDerivative", "derivative"]
 
@@ -268,7 +268,8 @@ class Maker:
         arrays |= {text for web, text in reverse.bar_names.items() if reverse.analysis.kinds[web].ndim}
         arrays |= {v.text for v in reverse.needed if v.kind.ndim}
         forward = tidy(forward, wanted, arrays)
-        backward = tidy(backward, set(), arrays)
+        backward = ascend(tidy(backward, set(), arrays), arrays)
+        forward, backward = polish(forward, arrays), polish(backward, arrays)
         return comments([*forward, *([emit.Comment("backwards")] if forward else []), *backward])
 
     def take(self, text: str, binding: Any, forward: Forward) -> list[Any]:

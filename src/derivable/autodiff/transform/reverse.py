@@ -808,6 +808,16 @@ class Reverse:
             self.counters[loop] = self.names.new("k")
         return self.counters[loop]
 
+    def place(self, v: Value) -> Any:
+        """Return the expression of the place on its tape where a value is recorded: the loop index, or a counter."""
+        around = v.block.loops()
+        loop = around[0]
+        if len(around) == 1 and isinstance(loop, For) and loop.start.const == 0 and loop.step.const == 1:
+            alone = len(self.analysis.members.get(loop.index.web(), [])) == 1
+            if alone and self.bound(loop, around) is not None:
+                return name(self.names.webs[loop.index.web()])
+        return name(self.counter(loop))
+
     def tape(self, v: Value) -> str:
         if v not in self.tape_names:
             self.tape_names[v] = self.names.new(f"{v.text}_tape")
@@ -817,15 +827,13 @@ class Reverse:
         tape = self.tape(v)
         if v.kind.ndim:
             return template("t.pop()", {"t": name(tape)})
-        loop = v.block.loops()[0]
-        return template("t[k]", {"t": name(tape), "k": name(self.counter(loop))})
+        return template("t[k]", {"t": name(tape), "k": self.place(v)})
 
     def tape_write(self, v: Value, node: Any) -> Any:
         tape = self.tape(v)
         if v.kind.ndim:
             return ast.Expr(template("t.append(v)", {"t": name(tape), "v": node}))
-        loop = v.block.loops()[0]
-        return assign(ast.Subscript(name(tape), name(self.counter(loop)), ast.Store()), node)
+        return assign(ast.Subscript(name(tape), self.place(v), ast.Store()), node)
 
     # ---------------------------------------------------------------------------------------- forward sweep
 
@@ -968,6 +976,8 @@ class Reverse:
         start, stop, step = read(s.start), read(s.stop), s.step.const
         if step == 1:
             if s.start.const == 0:
+                if s.stop.const is not None:
+                    return literal(max(0, s.stop.const))
                 return (
                     stop
                     if isinstance(s.stop.define, Let) and s.stop.define.op == "shape"
@@ -995,20 +1005,68 @@ class Reverse:
                 continue
             size: Any = None
             for loop in reversed(around):
-                fixed = isinstance(loop, For) and all(
-                    b.const is not None or (not (b.block or self.program.body).loops() and self.plan_fixed(b))
-                    for b in (loop.start, loop.stop, loop.step)
-                )
-                if not fixed:
+                n = self.bound(loop, around)
+                if n is None:
                     size = None
                     break
-                n = self.length(loop)
                 size = n if size is None else ast.BinOp(size, ast.Mult(), n)
             if size is None:
                 self.growing.setdefault(around[0], []).append(v)
                 size = ast.Constant(16)
             dtype = {"i": ", np.int64", "b": ", np.bool_"}.get(v.kind.dtype, "")
             p.out.append(assign(tape, template(f"np.empty(n{dtype})", {"n": size})))
+
+    def bound(self, loop: Any, around: list[Any]) -> Any:
+        """Return an expression, valid before a nest of loops, of how often one of them runs at most, or None."""
+        if not isinstance(loop, For):
+            return None
+        outside = all(not isinstance(b.define, Let) or not b.block.loops() for b in (loop.start, loop.stop))
+        if outside and all(self.before(b) is not None for b in (loop.start, loop.stop, loop.step)):
+            return self.length(loop)
+        outer = next((o for o in around if o.body is loop.block), None)
+        if outer is None or loop.breaks or loop.step.const != 1:
+            return None  # it may run seldom, or not to its end: better let the tape grow
+        start, stop = self.before(loop.start), self.before(loop.stop)
+        if start is None:  # range(i + 1, n) is no longer than range(n)
+            let = loop.start.define
+            add = isinstance(let, Let) and let.op == "+" and (let.args[1].const or 0) >= 0
+            index = let.args[0] if add and isinstance(let.args[1].const, int) else loop.start
+            start = ast.Constant(0) if self.rises(index, around) else None
+        if stop is None and self.rises(loop.stop, around) and number_of(start) == 0:  # range(i)
+            stop = self.before(loop.stop.define.stop)
+        if start is None or stop is None:
+            return None
+        if number_of(start) == 0:
+            shape = isinstance(loop.stop.define, Let) and loop.stop.define.op == "shape"
+            return stop if shape else template("max(0, n)", {"n": stop})
+        return template("max(0, b - a)", {"a": start, "b": stop})
+
+    def rises(self, v: Value, around: list[Any]) -> bool:
+        """Tell whether a value is the index of one of these loops, which counts upwards from 0 or more."""
+        loop = v.define
+        return (
+            isinstance(loop, For)
+            and loop in around
+            and loop.step.const == 1
+            and (loop.start.const is not None and loop.start.const >= 0)
+        )
+
+    def before(self, v: Value) -> Any:
+        """Return the expression, before a nest of loops, of a bound that is the same throughout, or None."""
+        if v.const is not None:
+            return literal(v.const)
+        if not (v.block or self.program.body).loops():
+            return name(self.names.webs[v.web()]) if v.define == "argument" or self.plan_fixed(v) else None
+        let = v.define
+        if isinstance(let, Let) and let.op == "shape" and not (let.args[0].block or self.program.body).loops():
+            array = let.args[0]
+            if array.define == "argument" or len(self.analysis.members[array.web()]) == 1:
+                return template(f"x.shape[{let.info['axis']}]", {"x": name(self.names.webs[array.web()])})
+        if isinstance(let, Let) and let.op in ("+", "-"):
+            parts = [self.before(a) for a in let.args]
+            if all(p is not None for p in parts):
+                return primal_node(let, parts, False)
+        return None
 
     def plan_fixed(self, v: Value) -> bool:
         """Tell whether a variable still holds this value throughout a later nest of loops."""
