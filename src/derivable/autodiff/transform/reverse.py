@@ -1102,7 +1102,7 @@ class Reverse:
         self.known: set[Value] = set()
         while True:
             self.plans.clear()
-            self.slots, self.set, self.out = {}, set(), []
+            self.slots, self.set, self.numbers, self.out = {}, set(), {}, []
             self.guards, self.changed = {}, set()
             self.block = self.program.body
             backward = self.backward(self.program.body)
