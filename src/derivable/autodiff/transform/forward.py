@@ -229,6 +229,10 @@ class Forward:
                     f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
                     "respect to its arguments here; compute its entries by a loop"
                 )
+            if forms.terms:
+                moving = [t for t, d in zip(forms.terms, dots, strict=True) if d is not None and t is not None]
+                given |= letters(s, [d if d is not None else v for d, v in zip(dots, values, strict=True)], "d")
+                return template(" + ".join(moving), given, arrays=True) if moving else self.zero(s)
             full = [
                 d
                 if d is not None
