@@ -228,7 +228,7 @@ def test_what_a_layer_cannot_take_is_refused():
         return np.sum(dv.conv2d(x[0, 0, 0, 0], w))
 
     refuse(no_keyword, X, W, match="conv2d.*strides")
-    refuse(float_stride, X, W, match="use ints")
+    refuse(float_stride, X, W, match="stride is a float64; use an int")
     refuse(moving_stride, X, W, match="stride is a float64")
     refuse(a_number, X, W, match="must be an array")
 

@@ -756,6 +756,10 @@ class Reader:
                 return part
             if type(kind) not in COMPARE:
                 raise self.refuse(f"{ast.unparse(node)!r} is not supported", "compare numbers")
+            if isinstance(left, tuple) and isinstance(right, tuple) and isinstance(kind, (ast.Eq, ast.NotEq)):
+                if len(node.ops) > 1:
+                    raise self.refuse("a chain of comparisons of tuples is not supported", "write them with and")
+                return self.compare_tuples(left, right, isinstance(kind, ast.Eq), node)
             left, right = self.as_value(left, node.left), self.as_value(right, right_node)
             op = COMPARE[type(kind)]
             if left.const is not None and right.const is not None:
@@ -764,6 +768,22 @@ class Reader:
                 part = self.operate(op, [left, right])
             result = part if result is None else self.operate("and", [result, part])
             left = right
+        return result
+
+    def compare_tuples(self, left: Any, right: Any, equal: bool, node: Any) -> Any:
+        """Read the comparison of two tuples, as of two shapes, part by part."""
+        pairs = list(zip(leaves(left), leaves(right), strict=False))
+        if len(leaves(left)) != len(leaves(right)):
+            return self.constant(not equal)
+        result: Any = self.constant(equal)
+        for a, b in pairs:
+            x, y = self.as_value(a, node), self.as_value(b, node)
+            if x.const is not None and y.const is not None:
+                if x.const != y.const:
+                    return self.constant(not equal)
+                continue
+            part = self.operate("==" if equal else "!=", [x, y])
+            result = part if result.const is not None else self.operate("and" if equal else "or", [result, part])
         return result
 
     def read_BoolOp(self, node: ast.BoolOp) -> Any:
