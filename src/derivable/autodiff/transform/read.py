@@ -675,6 +675,8 @@ class Reader:
         return tuple(self.expression(part) for part in node.elts)
 
     def read_List(self, node: ast.List) -> Any:
+        if not node.elts and self.frames[-1].source.lookup("__name__").startswith("derivable_generated_"):
+            return self.let("tape", [], Kind("f8", 1))  # its kind is settled by the first array that goes onto it
         raise self.refuse(
             "lists are not supported", "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
         )
@@ -1032,9 +1034,20 @@ class Reader:
         named = {k.arg: self.expression(k.value) for k in node.keywords if k.arg}
         if base.kind.ndim == 0 and name == "item":
             return base
+        if isinstance(base.define, Let) and base.define.op == "tape":
+            return self.tape(base, name, args)
         if name not in array_rules.METHODS or base.kind.ndim == 0:
             raise self.refuse(f"the method {name!r} of a {base.kind} is not supported", "use the NumPy function")
         return self.array_call(array_rules.METHODS[name], [base, *args], named)
+
+    def tape(self, tape: Value, name: str, args: list[Any]) -> Any:
+        """Read what a generated program does with a tape of arrays: it appends, and takes back the last."""
+        if name == "append":
+            array = args[0]
+            tape.kind = Kind(array.kind.dtype, array.kind.ndim + 1)
+            self.block.statements.append(Write(tape, (("append",),), [], array, "", line=self.line, block=self.block))
+            return Static(None)
+        return self.let("pop", [tape], Kind(tape.kind.dtype, tape.kind.ndim - 1))
 
     def array_call(self, rule: Any, args: list[Any], named: dict[str, Any]) -> Any:
         """Append the call of an array function, by its rule."""
