@@ -159,6 +159,7 @@ class Maker:
         if self.verb == "jvp":
             forward = Forward(program, wrt, set(extra))
             start = [node for n, b in zip(extra, wrt_bindings, strict=True) for node in self.take(n, b, forward)]
+            start += forward.still({v.web() for v in wrt})
             checks = [
                 _same_shape(forward.dots[v.web()], forward.names.webs[v.web()], f"the tangent of {v.name}", str(v.name))
                 for v in wrt

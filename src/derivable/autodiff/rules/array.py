@@ -43,6 +43,7 @@ class Forms:
         primal: the call.
         reverse: the cotangent of each argument; None: there is none; REFUSE: it is not known.
         forward: the tangent; None: the function is linear.
+        terms: instead of `forward`, the tangent as a sum: for each argument the term that its own tangent gives.
         view: whether the result may share memory with the first argument.
         mirror: whether the same call on the cotangent of the first argument is the view for the cotangent.
         used: the condition on the elements of the argument that have a share at all.
@@ -59,6 +60,7 @@ class Forms:
     used: str | None = None
     joint: str | None = None
     objects: dict[str, Any] = field(default_factory=dict)
+    terms: list[str | None] = field(default_factory=list)
 
 
 REFUSE = "not known"

@@ -34,8 +34,8 @@ class Analysis:
         writes: all writes to arrays, in program order.
     """
 
-    def __init__(self, program: Program, wrt: list[Value]) -> None:
-        self.program = program
+    def __init__(self, program: Program, wrt: list[Value], forward: bool = False) -> None:
+        self.program, self.forward = program, forward
         self.statements = list(walk(program.body))
         self.mark_used()
         self.prune(program.body)
@@ -153,7 +153,7 @@ class Analysis:
         for s in self.statements:
             if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
                 continue
-            if self.mirrored(s.target):
+            if self.mirrored(s.target) or (self.forward and self.same_in_tangents(s.target)):
                 continue
             origin = self.origin(s.target)
             for w in self.writes:
@@ -186,6 +186,14 @@ class Analysis:
                 return False
             value = let.args[0]
         return len(self.members[value.web()]) == 1
+
+    def same_in_tangents(self, value: Value) -> bool:
+        """Tell whether the tangents of two names share memory where the names do, so that writes reach both."""
+        while is_view(value):
+            if value.define.op == "array" and not value.define.info["forms"].mirror:
+                return False
+            value = value.define.args[0]
+        return True
 
     def find_active(self, wrt: list[Value]) -> None:
         """Find what depends on the arguments of interest, and what of that the result depends on."""
@@ -261,7 +269,7 @@ def dependent(let: Let) -> list[bool]:
         return [k == let.info["sizes"] and let.info["fill"] == "full" for k in range(len(let.args))]
     if let.op == "alloc_like":
         return [k == 1 for k in range(len(let.args))]
-    return [k == 0 and let.op in ("copy", "getitem") for k in range(len(let.args))]
+    return [k == 0 and let.op in ("copy", "getitem", "pop") for k in range(len(let.args))]
 
 
 def regular(op: str, k: int, let: Let) -> bool:

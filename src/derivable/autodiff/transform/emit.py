@@ -22,7 +22,7 @@ from derivable.autodiff.transform.program import Break, For, If, Let, Raise, Val
 from derivable.autodiff.transform.read import leaves
 from derivable.jit import cache_folder, kernel
 
-__all__ = ["Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
+__all__ = ["APPEND", "Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
 
 SCALAR = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
 
@@ -195,6 +195,7 @@ def borrowed(node: Any) -> bool:
     return isinstance(node, ast.Name)
 
 
+APPEND = (("append",),)  # the pattern of a write that puts an array onto a tape
 LETTERS = ("x", "y", "w", "v", "u")
 
 
@@ -221,6 +222,10 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return ast.UnaryOp(ast.Not(), args[0])
     if op == "~":
         return ast.UnaryOp(ast.Invert(), args[0])
+    if op == "tape":
+        return ast.List([], ast.Load())
+    if op == "pop":
+        return template("x.pop()", {"x": args[0]})
     if op == "getitem":
         return element_node(args[0], info["pattern"], args[1:])
     if op == "shape":
@@ -458,6 +463,8 @@ class Primal:
 
     def write_node(self, s: Write) -> list[Any]:
         array = self.read(s.array)
+        if s.pattern == APPEND:
+            return [ast.Expr(template("x.append(y)", {"x": array, "y": self.read(s.value)}))]
         index = index_node(s.pattern, [self.read(i) for i in s.index])
         target = ast.Subscript(array, index, ast.Store())
         value = self.read(s.value)

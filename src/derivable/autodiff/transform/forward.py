@@ -14,6 +14,7 @@ from derivable.autodiff.rules.array import REFUSE
 from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
 from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
+    APPEND,
     Names,
     Primal,
     assign,
@@ -38,7 +39,7 @@ class Forward:
 
     def __init__(self, program: Program, wrt: list[Value], taken: set[str]) -> None:
         self.program = program
-        self.analysis = Analysis(program, wrt)
+        self.analysis = Analysis(program, wrt, forward=True)
         for p in program.parameters:
             for v in leaves(p):
                 if isinstance(v, Value):
@@ -75,6 +76,15 @@ class Forward:
     def dot(self, value: Value) -> Any:
         """Return the expression of a tangent, or None where it is zero."""
         return name(self.dots[value.web()]) if value.const is None and value.web() in self.active else None
+
+    def still(self, moving: set[Value]) -> list[Any]:
+        """Return zero tangents for the other arguments whose variable, or memory, comes to hold something that moves."""
+        nodes = []
+        for v in [v for p in self.program.parameters for v in leaves(p) if isinstance(v, Value)]:
+            if v.web() in self.active and v.web() not in moving:
+                like = template("np.zeros_like(x)", {"x": name(self.names.webs[v.web()])})
+                nodes.append(assign(self.dots[v.web()], like if v.kind.ndim else ast.Constant(0.0)))
+        return nodes
 
     def write_program(self) -> list[Any]:
         """Return the statements of the function and its tangent."""
@@ -175,6 +185,12 @@ class Forward:
             p.out.append(ast.While(test, body or [ast.Pass()], []))
 
     def write(self, s: Write) -> None:
+        if s.pattern == APPEND:
+            value = self.dot(s.value)
+            if value is None:
+                value = template("np.zeros_like(x)", {"x": self.read(s.value)})
+            self.primal.out.append(ast.Expr(template("x.append(y)", {"x": self.dot(s.array), "y": value})))
+            return
         target = ast.Subscript(self.dot(s.array), index_node(s.pattern, [self.read(i) for i in s.index]), ast.Store())
         value = self.dot(s.value)
         if s.aug:
@@ -194,6 +210,8 @@ class Forward:
 
     def zero(self, s: Let) -> Any:
         """Return a tangent of zeros for the target of a statement."""
+        if s.op == "tape":
+            return ast.List([], ast.Load())
         if not s.target.kind.ndim:
             return ast.Constant(0.0)
         node = template("np.zeros_like(x)", {"x": name(self.names.webs[s.target.web()])})
@@ -215,7 +233,7 @@ class Forward:
         if all(d is None for d in dots):
             return self.zero(s)
         values = [self.read(a) for a in s.args]
-        if op in ("copy", "getitem"):
+        if op in ("copy", "getitem", "pop"):
             return primal_node(s, [dots[0], *values[1:]], False)
         if op in ("alloc", "alloc_like"):
             return primal_node(s, [d if d is not None else v for d, v in zip(dots, values, strict=True)], False)
@@ -229,6 +247,10 @@ class Forward:
                     f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
                     "respect to its arguments here; compute its entries by a loop"
                 )
+            if forms.terms:
+                moving = [t for t, d in zip(forms.terms, dots, strict=True) if d is not None and t is not None]
+                given |= letters(s, [d if d is not None else v for d, v in zip(dots, values, strict=True)], "d")
+                return template(" + ".join(moving), given, arrays=True) if moving else self.zero(s)
             full = [
                 d
                 if d is not None

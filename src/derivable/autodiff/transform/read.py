@@ -675,6 +675,8 @@ class Reader:
         return tuple(self.expression(part) for part in node.elts)
 
     def read_List(self, node: ast.List) -> Any:
+        if not node.elts and self.frames[-1].source.lookup("__name__").startswith("derivable_generated_"):
+            return self.let("tape", [], Kind("f8", 1))  # its kind is settled by the first array that goes onto it
         raise self.refuse(
             "lists are not supported", "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
         )
@@ -756,6 +758,10 @@ class Reader:
                 return part
             if type(kind) not in COMPARE:
                 raise self.refuse(f"{ast.unparse(node)!r} is not supported", "compare numbers")
+            if isinstance(left, tuple) and isinstance(right, tuple) and isinstance(kind, (ast.Eq, ast.NotEq)):
+                if len(node.ops) > 1:
+                    raise self.refuse("a chain of comparisons of tuples is not supported", "write them with and")
+                return self.compare_tuples(left, right, isinstance(kind, ast.Eq), node)
             left, right = self.as_value(left, node.left), self.as_value(right, right_node)
             op = COMPARE[type(kind)]
             if left.const is not None and right.const is not None:
@@ -764,6 +770,22 @@ class Reader:
                 part = self.operate(op, [left, right])
             result = part if result is None else self.operate("and", [result, part])
             left = right
+        return result
+
+    def compare_tuples(self, left: Any, right: Any, equal: bool, node: Any) -> Any:
+        """Read the comparison of two tuples, as of two shapes, part by part."""
+        pairs = list(zip(leaves(left), leaves(right), strict=False))
+        if len(leaves(left)) != len(leaves(right)):
+            return self.constant(not equal)
+        result: Any = self.constant(equal)
+        for a, b in pairs:
+            x, y = self.as_value(a, node), self.as_value(b, node)
+            if x.const is not None and y.const is not None:
+                if x.const != y.const:
+                    return self.constant(not equal)
+                continue
+            part = self.operate("==" if equal else "!=", [x, y])
+            result = part if result.const is not None else self.operate("and" if equal else "or", [result, part])
         return result
 
     def read_BoolOp(self, node: ast.BoolOp) -> Any:
@@ -1012,9 +1034,20 @@ class Reader:
         named = {k.arg: self.expression(k.value) for k in node.keywords if k.arg}
         if base.kind.ndim == 0 and name == "item":
             return base
+        if isinstance(base.define, Let) and base.define.op == "tape":
+            return self.tape(base, name, args)
         if name not in array_rules.METHODS or base.kind.ndim == 0:
             raise self.refuse(f"the method {name!r} of a {base.kind} is not supported", "use the NumPy function")
         return self.array_call(array_rules.METHODS[name], [base, *args], named)
+
+    def tape(self, tape: Value, name: str, args: list[Any]) -> Any:
+        """Read what a generated program does with a tape of arrays: it appends, and takes back the last."""
+        if name == "append":
+            array = args[0]
+            tape.kind = Kind(array.kind.dtype, array.kind.ndim + 1)
+            self.block.statements.append(Write(tape, (("append",),), [], array, "", line=self.line, block=self.block))
+            return Static(None)
+        return self.let("pop", [tape], Kind(tape.kind.dtype, tape.kind.ndim - 1))
 
     def array_call(self, rule: Any, args: list[Any], named: dict[str, Any]) -> Any:
         """Append the call of an array function, by its rule."""

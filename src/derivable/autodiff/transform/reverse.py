@@ -23,6 +23,7 @@ from derivable.autodiff.rules.array import REFUSE, Spread
 from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
 from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
+    APPEND,
     Comment,
     Names,
     Primal,
@@ -73,6 +74,11 @@ def nonzero(node: Any) -> bool:
     return bool(number_of(node))
 
 
+def is_tape(value: Value) -> bool:
+    """Tell whether a value is a tape of arrays, in the program of a derivative that is differentiated again."""
+    return isinstance(value.define, Let) and value.define.op == "tape"
+
+
 class Slot:
     """A place in the program for a statement that may turn out to be needed: setting a cotangent to zero."""
 
@@ -119,6 +125,7 @@ class Reverse:
                     self.analysis.kinds.setdefault(v.web(), v.kind)
         self.names = Names(self.analysis, taken)
         self.active = self.analysis.active
+        self.check_tapes()
         self.bar_names = {
             web: self.names.new(f"{text}_bar")
             for web, text in self.names.webs.items()
@@ -140,6 +147,21 @@ class Reverse:
         self.numbers: dict[Value, Any] = {}  # cotangents of arrays that are one number
         self.guards: dict[Value, Guard] = {}  # conditions without which a cotangent is zero, for it was not used
         self.changed: set[Value] = set()  # cotangents that were added to or set, in the blocks being written
+
+    def check_tapes(self) -> None:
+        """Refuse to reverse a program that changes arrays while they are on a tape: entries are no copies."""
+        taped: set[int] = set()
+        for s in self.analysis.statements:
+            if isinstance(s, Write) and s.pattern == APPEND and self.is_active(s.array):
+                taped |= s.value.roots
+            if isinstance(s, Let) and s.op == "pop" and self.is_active(s.args[0]):
+                taped |= s.target.roots
+        for w in self.analysis.writes:
+            if w.pattern != APPEND and w.array.roots & taped:
+                raise DerivativeError(
+                    f"{self.program.name}:\n    {w.line}\nreverse mode over reverse mode of a loop that changes arrays "
+                    "is not supported; use forward mode for the outer derivative: hvp, or jvp of grad"
+                )
 
     # ------------------------------------------------------------------------------------------------ scopes
 
@@ -247,6 +269,8 @@ class Reverse:
     def zeros(self, web: Value, shape: Value | None) -> Any:
         if not self.analysis.kinds[web].ndim:
             return ast.Constant(0.0)
+        if is_tape(web):
+            return ast.List([], ast.Load())
         members = self.analysis.members[web]
         around = {id(b) for b in self.block.ancestors()}
         value = shape or next((m for m in reversed(members) if id(m.block or self.program.body) in around), members[-1])
@@ -555,6 +579,10 @@ class Reverse:
         return s.trips
 
     def write(self, s: Write) -> None:
+        if s.pattern == APPEND:
+            if self.is_active(s.array) and self.ready(s.array):
+                self.add(s.value, template("x.pop()", {"x": self.buffer(s.array)}))
+            return
         if self.is_active(s.array) and self.ready(s.array):
             bar = self.buffer(s.array)
             index = [self.need(i) for i in s.index]
@@ -625,7 +653,7 @@ class Reverse:
         if is_float(target.kind):
             for argument, node, guard in self.contributions(s, g):
                 if argument.web() is web:
-                    own.append(node)
+                    own.append(self.widened(node, argument))
                 elif self.is_active(argument):
                     others.append((argument, node, guard))
         for argument, node, guard in others:
@@ -644,6 +672,12 @@ class Reverse:
         else:
             self.kill(web, target)
 
+    def widened(self, node: Any, argument: Value) -> Any:
+        """Return a cotangent that counts for each element as an array of the argument's shape."""
+        if not isinstance(node, tuple):
+            return node
+        return ast.BinOp(self.zeros(argument.web(), argument), ast.Add(), node[1])
+
     def contributions(self, s: Let, g: Any) -> list[tuple[Value, Any, Guard | None]]:
         """Return what each argument's cotangent gains from the target's, as (argument, expression, its guard)."""
         op, z = s.op, s.target
@@ -657,6 +691,9 @@ class Reverse:
             return []
         if op == "getitem":
             return self.gather(s, g)
+        if op == "pop":
+            self.out.append(ast.Expr(template("x.append(y)", {"x": self.buffer(s.args[0]), "y": g})))
+            return []
         if op in ("alloc", "alloc_like"):
             k = wanted.index(True)
             return [(s.args[k], template("np.sum(g)", {"g": g}), None)]
