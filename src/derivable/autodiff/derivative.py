@@ -259,7 +259,7 @@ class Maker:
     ) -> list[Any]:
         """Put the two sweeps together, without what neither the result nor the other sweep needs."""
         backward = emit.clean([*backward, last], set(out), [*head, *forward])
-        again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape")}
+        again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape", "carry")}
         results = {n.id for n in ast.walk(last) if isinstance(n, ast.Name)}
         wanted = ({n.id for s in backward for n in ast.walk(s) if isinstance(n, ast.Name)} - again) | results
         forward = emit.clean([*head, *forward], set(wanted))

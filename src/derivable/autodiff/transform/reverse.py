@@ -199,6 +199,8 @@ class Reverse:
         if plan == "recompute":
             for a in value.define.args:
                 self.need(a)
+        if plan == "carry":
+            self.need(self.carried(value)[0])  # type: ignore[index]
         if plan in ("name", "index"):
             return name(self.names.webs[value.web()])
         return name(value.text)
@@ -222,7 +224,24 @@ class Reverse:
             return "save" if later else "name"
         if self.cheap(value) and all(self.at_hand(a) for a in value.define.args):
             return "recompute"
-        return "tape"
+        return "carry" if self.carried(value) else "tape"
+
+    def carried(self, value: Value) -> tuple[Value, Value] | None:
+        """Tell whether an iteration hands a value on to the next: what the next found is what this one left.
+
+        Returns:
+            The value at the start of an iteration and the value after the loop, or None.
+        """
+        loop = value.block.owner if value.block else None
+        if not isinstance(loop, (For, While)) or value.block is not loop.body or loop.breaks:
+            return None
+        if not isinstance(value.define, Let):
+            return None
+        for head in loop.heads:
+            for end in loop.exits:
+                if head.inputs[1:] == [value] and end.inputs == [head.target] and head.target.used and end.target.used:
+                    return head.target, end.target
+        return None
 
     def cheap(self, value: Value) -> bool:
         """Tell whether computing a value again costs less than recording it, and gives the same."""
@@ -547,6 +566,10 @@ class Reverse:
             self.guards.pop(web, None)
         if not body:
             return
+        for v in [v for v in self.needed if v.block is s.body and self.plan(v) == "carry"]:
+            start, end = self.carried(v)  # type: ignore[misc]
+            self.out.append(assign(v.text, self.need(end)))
+            body = [*body, assign(v.text, self.need(start))]
         counter = self.counters.get(s)
         if counter is not None:
             body = [*body, augment(counter, "-", ast.Constant(1))]
@@ -1146,7 +1169,7 @@ class Reverse:
             now = (len(self.needed), len(self.touched), len(self.inplace), len(self.contents), len(self.olds))
             settled = now == state
             state = now
-            self.known = {v for v in self.needed if self.plans.get(v) == "tape"}
+            self.known = {v for v in self.needed if self.plans.get(v) in ("tape", "carry")}
             if settled:
                 break
         self.growing: dict[Any, list[Value]] = {}
