@@ -374,7 +374,7 @@ def once(call, number, arguments=()):
     return (time.perf_counter() - start) / number
 
 
-def measure(calls, rounds, seconds=2e-3):
+def measure(calls, rounds, seconds=3e-4):
     """Return the least time of each call; they take turns, so that all meet the same disturbances."""
     numbers = [max(1, int(seconds / max(once(c, 1, a), 1e-7))) for c, a in calls]
     best = [math.inf] * len(calls)
@@ -521,7 +521,7 @@ def compile_times(rounds):
     return {"compilation": rows}
 
 
-def machine():
+def machine(threads):
     """Return what the numbers depend on."""
     import numba
 
@@ -530,6 +530,7 @@ def machine():
     return {
         "processor": model,
         "cores": os.cpu_count(),
+        "threads": threads,
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "date": time.strftime("%Y-%m-%d"),
         "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "Numba": numba.__version__},
@@ -540,16 +541,22 @@ def main():
     """Run what the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peers", default="JAX,torch,autograd", help="which peers, with commas; empty for none")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--only", default="", help="only programs whose name contains this")
     parser.add_argument("--compile", action="store_true", help="measure first calls instead, in fresh processes")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for every library")
     parser.add_argument("--json", type=Path, help="add the result to this file")
     parser.add_argument("--first-call", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.first_call:
         first_call(*options.first_call)
         return
-    found = machine()
+    if os.environ.get("OMP_NUM_THREADS") != str(options.threads):  # read when the libraries are loaded
+        single = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
+        words = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        env = os.environ | dict.fromkeys(words, str(options.threads)) | (single if options.threads == 1 else {})
+        sys.exit(subprocess.run([sys.executable, *sys.argv], env=env, check=False).returncode)
+    found = machine(options.threads)
     if options.compile:
         found = {"compilation machine": found, **compile_times(min(options.rounds, 3))}
     else:

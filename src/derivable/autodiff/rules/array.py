@@ -299,7 +299,7 @@ def _transpose(x: Kind) -> Forms:
 
 @define("reshape", "x, shape", np.reshape, method="reshape")
 def _reshape(x: Kind, *shape: Kind) -> Forms:
-    names = ["y", "w", "v", "u"][: len(shape)]
+    names = [f"x{k + 1}" for k in range(len(shape))]
     target = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
     back = "np.ascontiguousarray(g).reshape(x.shape)"
     tangent = f"np.ascontiguousarray(dx).reshape({target})"
@@ -446,7 +446,7 @@ def _register_kernels() -> None:
 
     def summed(name: str) -> Callable[..., Forms]:
         def make(x: Kind, *shape: Kind) -> Forms:
-            target = "".join(f"{y}, " for y in ["y", "w", "v", "u"][: len(shape)])
+            target = "".join(f"x{k + 1}, " for k in range(len(shape)))
             call = f"{name}(%s, ({target}))"
             return Forms(Kind(x.dtype, len(shape)), call % "x", [Spread("g"), *[None] * len(shape)], call % "dx")
 
