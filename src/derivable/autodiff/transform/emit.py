@@ -325,6 +325,7 @@ RESERVED = {
 
 
 WORDS = {"+": "total", "-": "difference", "*": "product", "/": "quotient", "**": "power", "matmul": "product"}
+WORDS |= dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), "test")
 
 
 def describe(value: Value) -> str | None:

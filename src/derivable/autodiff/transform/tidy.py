@@ -307,7 +307,7 @@ def comments(body: list[Any]) -> list[Any]:
         done: list[Any] = []
         for s in statements:
             if isinstance(s, Comment):
-                if done and isinstance(done[-1], Comment):
+                if done and isinstance(done[-1], Comment) and done[-1].text != "backwards":
                     done.pop()
                 elif s.text == line:
                     continue
