@@ -20,7 +20,7 @@ from derivable.autodiff.transform.program import (
 )
 from derivable.autodiff.transform.read import leaves
 
-__all__ = ["Analysis"]
+__all__ = ["Analysis", "dependent", "is_view", "regular"]
 
 
 class Analysis:
@@ -262,3 +262,14 @@ def dependent(let: Let) -> list[bool]:
     if let.op == "alloc_like":
         return [k == 1 for k in range(len(let.args))]
     return [k == 0 and let.op in ("copy", "getitem") for k in range(len(let.args))]
+
+
+def regular(op: str, k: int, let: Let) -> bool:
+    """Tell whether a partial needs no edge, because of what is known of the arguments."""
+    if op == "**":  # for exponents of at least 1 the slope does not vanish at infinity
+        second = let.args[1].const
+        return k == 1 or (second is not None and (second >= 1 or second == 0))
+    if op == "/":  # by a number; or of one so small that the quotient is 0 where the denominator overflows
+        first, second = (a.const for a in let.args)
+        return second is not None or (first is not None and abs(first) < 1e150)
+    return False

@@ -64,6 +64,9 @@ class _Fill(ast.NodeTransformer):
         return ast.Attribute(self.visit(node.value), node.attr, node.ctx)
 
     def visit_Call(self, node: ast.Call) -> Any:
+        if isinstance(node.func, ast.Name) and node.func.id == "pick" and not self.arrays:
+            test, yes, no = (self.visit(a) for a in node.args)
+            return ast.IfExp(test, yes, no)
         if isinstance(node.func, ast.Name) and node.func.id in ELEMENTWISE and not hasattr(kernels, node.func.id):
             word = node.func.id
             function = f"np.{word}" if self.arrays or word in ("sign",) else f"math.{SCALAR.get(word, word)}"
@@ -83,6 +86,8 @@ class _Fill(ast.NodeTransformer):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
         x = self.visit(node.operand)
+        if isinstance(node.op, ast.Not) and self.arrays:
+            return ast.Call(_parsed("np.logical_not"), [x], [])
         a = number_of(x)
         return literal(-a) if isinstance(node.op, ast.USub) and a is not None else ast.UnaryOp(node.op, x)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from derivable.autodiff.kinds import DerivativeError, Kind
 from derivable.autodiff.rules.array import REFUSE
-from derivable.autodiff.rules.table import ELEMENTWISE
-from derivable.autodiff.transform.activity import Analysis, dependent, is_view
+from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
     Names,
     Primal,
@@ -252,22 +252,22 @@ class Forward:
             return template(forms.forward, given | letters(s, full, "d"), arrays=True)
         rule, arrays = ELEMENTWISE[op], bool(z.kind.ndim)
         total: Any = None
-        for k, (d, a) in enumerate(zip(dots, s.args, strict=True)):
-            if d is None:
-                continue
-            if op == "where":
-                zero = ast.Constant(0.0)
-                pair = {"c": values[0], "a": d if k == 1 else zero, "b": d if k == 2 else zero}
-                term = template("np.where(c, a, b)", pair) if arrays else ast.IfExp(pair["c"], pair["a"], pair["b"])
-            else:
+        if op in SELECTORS:
+            zeros = [d if d is not None else ast.Constant(0.0) for d in dots]
+            total = template(SELECTORS[op].tangent, given | letters(s, zeros, "d"), arrays)
+        else:
+            for k, d in enumerate(dots):
+                if d is None:
+                    continue
                 partial = template(rule.partials[k] or "0.0", given, arrays)
+                if number_of(partial) == 0:
+                    continue
                 term = product(d, partial)
-                if rule.strong and number_of(partial) is None and not (op == "/" and k == 0 and s.args[1].const):
-                    whole = arrays and a.kind.ndim
-                    term = template("strong_array(g, p)" if whole else "strong(g, p)", {"g": d, "p": partial})
-                    if arrays and not whole:
-                        term = product(d, partial)
-            total = term if total is None else ast.BinOp(total, ast.Add(), term)
+                total = term if total is None else ast.BinOp(total, ast.Add(), term)
+            if total is None:
+                return self.zero(s)
+            if rule.edge is not None and not all(regular(op, k, s) for k, d in enumerate(dots) if d is not None):
+                total = ast.BinOp(total, ast.Add(), template(rule.edge, given, arrays))
         live = [a for a, d in zip(s.args, dots, strict=True) if d is not None]
         several = len([a for a in s.args if a.kind.ndim]) > 1
         if arrays and (not all(a.kind.ndim for a in live) or (several and len(live) < len(s.args))):

@@ -717,7 +717,7 @@ class Reader:
         ndim = max(a.kind.ndim for a in args)
         kinds = [a.kind.dtype for a in args]
         floats = [k for k in kinds if k[0] == "f"]
-        if op == "where":
+        if op in ("where", "pick"):
             floats, kinds = [k for k in kinds[1:] if k[0] == "f"], kinds[1:]
         if rule.result == "bool":
             dtype = "b"
@@ -1179,7 +1179,7 @@ def spelling(function: Any, node: Any, ndim: int) -> str:
     name = getattr(function, "__name__", "")
     if function is abs:
         return "abs"
-    if NAMES[function].startswith("activation "):
+    if NAMES[function] == "pick" or NAMES[function].startswith("activation "):
         return str(name)
     if function in (float, int, bool, pow):
         return name

@@ -5,18 +5,23 @@ order of preference: still in its variable; computed again from what is at hand,
 the way, in a local variable outside of loops and on a tape within. Old values of overwritten elements are recorded
 where a later backward statement reads the array.
 
+A cotangent may have a guard: a condition without which it is zero because nothing used the value, as behind `np.where`.
+Where it is multiplied by a partial derivative, that is picked by the guard, for 0 * inf would be NaN.
+
 The pass is written several times: the first times are rehearsals that find out what is needed.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float
 from derivable.autodiff.rules.array import REFUSE, Spread
-from derivable.autodiff.rules.table import ELEMENTWISE
-from derivable.autodiff.transform.activity import Analysis, dependent, is_view
+from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
     Comment,
     Names,
@@ -64,6 +69,27 @@ class Slot:
         self.nodes: list[Any] = []
 
 
+@dataclass(frozen=True)
+class Guard:
+    """A condition of the forward pass, of one number or of the elements of an array; its expression is made if used."""
+
+    make: Callable[[], Any]
+    array: bool
+
+    def combine(self, other: Guard, both: bool) -> Guard:
+        """Return the condition that both hold, or that either does."""
+        if not self.array and not other.array:
+            op = ast.And() if both else ast.Or()
+            return Guard(lambda: ast.BoolOp(op, [self.make(), other.make()]), False)
+        sign = ast.BitAnd() if both else ast.BitOr()
+        return Guard(lambda: ast.BinOp(self.make(), sign, other.make()), True)
+
+
+def negation(test: Any) -> Any:
+    """Return the expression that a condition does not hold."""
+    return ast.UnaryOp(ast.Not(), test)
+
+
 class Reverse:
     """The reverse pass of one program."""
 
@@ -99,6 +125,8 @@ class Reverse:
         self.out: list[Any] = []
         self.slots: dict[Value, Slot] = {}  # cotangents that are not set yet
         self.set: set[Value] = set()
+        self.guards: dict[Value, Guard] = {}  # conditions without which a cotangent is zero, for it was not used
+        self.changed: set[Value] = set()  # cotangents that were added to or set, in the blocks being written
 
     # ------------------------------------------------------------------------------------------------ scopes
 
@@ -261,6 +289,7 @@ class Reverse:
 
     def buffer(self, value: Value) -> Any:
         """Return a cotangent array that exists and can be changed in place."""
+        self.spoil(value)
         if self.is_mirror(value):
             self.touched.add(value)
             base = value
@@ -272,8 +301,17 @@ class Reverse:
         self.inplace.add(value.web())
         return self.bar(value)
 
-    def add(self, value: Value, node: Any) -> None:
-        """Add to a cotangent."""
+    def spoil(self, value: Value) -> None:
+        """Forget the guard of a cotangent, and of that which it is a view of."""
+        while True:
+            self.changed.add(value.web())
+            self.guards.pop(value.web(), None)
+            if not self.is_mirror(value):
+                return
+            value = value.define.args[0]
+
+    def add(self, value: Value, node: Any, guard: Guard | None = None) -> None:
+        """Add to a cotangent; without the guard, what is added is zero."""
         if not self.is_active(value):
             return
         web = value.web()
@@ -283,10 +321,13 @@ class Reverse:
         if self.is_mirror(value):
             self.out.append(augment(self.buffer(value).id, "+", expression))
             return
+        self.changed.add(web)
         slot = self.slots.get(web)
         if slot is not None and slot.block is self.block:
             del self.slots[web]
             self.set.add(web)
+            if guard is not None:
+                self.guards[web] = guard
             if web in self.outputs:
                 self.out.append(assign(self.whole(web), expression))
                 return
@@ -299,6 +340,9 @@ class Reverse:
                 expression = template("x.copy()", {"x": expression})
             self.out.append(assign(self.bar_names[web], expression))
             return
+        before = self.guards.pop(web, None)
+        if before is not None and guard is not None:
+            self.guards[web] = before.combine(guard, False)
         self.materialise(web)
         if array:
             self.inplace.add(web)
@@ -330,6 +374,8 @@ class Reverse:
         ]
         slot = Slot(self.block, before[-1] if before else None)
         self.out.append(slot)
+        self.changed.add(web)
+        self.guards.pop(web, None)
         self.set.discard(web)
         self.slots[web] = slot
 
@@ -414,13 +460,30 @@ class Reverse:
         elif isinstance(s, (For, While)):
             self.loop(s)
 
+    def within(self, block: Block, guards: dict[Value, Guard]) -> tuple[list[Any], set[Value]]:
+        """Write a block, and return with it the cotangents that it changes."""
+        outer_guards, outer_changed = self.guards, self.changed
+        self.guards, self.changed = dict(guards), set()
+        nodes, changed = self.backward(block), self.changed
+        self.guards, self.changed = outer_guards, outer_changed | changed
+        return nodes, changed
+
     def branch(self, s: If) -> None:
-        then, orelse = self.backward(s.then), self.backward(s.orelse)
+        unset = set(self.slots)
+        then, by_then = self.within(s.then, self.guards)
+        orelse, by_orelse = self.within(s.orelse, self.guards)
         if then or orelse:
             self.out.append(ast.If(self.need(s.test), then or [ast.Pass()], orelse))
+        for web in by_then | by_orelse:
+            self.guards.pop(web, None)
+            if web in unset and web in self.set and not (web in by_then and web in by_orelse):
+                yes = web in by_then  # the value is used in this branch alone
+                self.guards[web] = Guard(lambda yes=yes: self.need(s.test) if yes else negation(self.need(s.test)), False)  # type: ignore[misc]
 
     def loop(self, s: Any) -> None:
-        body = self.backward(s.body)
+        body, changed = self.within(s.body, {})
+        for web in changed:
+            self.guards.pop(web, None)
         if not body:
             return
         counter = self.counters.get(s)
@@ -519,15 +582,15 @@ class Reverse:
             return
         g = self.bar(target)
         own: list[Any] = []
-        others: list[tuple[Value, Any]] = []
+        others: list[tuple[Value, Any, Guard | None]] = []
         if is_float(target.kind):
-            for argument, node in self.contributions(s, g):
+            for argument, node, guard in self.contributions(s, g):
                 if argument.web() is web:
                     own.append(node)
                 elif self.is_active(argument):
-                    others.append((argument, node))
-        for argument, node in others:
-            self.add(argument, node)
+                    others.append((argument, node, guard))
+        for argument, node, guard in others:
+            self.add(argument, node, guard)
         if len(self.analysis.members[web]) == 1:
             return
         if len(own) == 1 and isinstance(own[0], ast.Name) and own[0].id == self.bar_names[web]:
@@ -537,27 +600,30 @@ class Reverse:
             for node in own[1:]:
                 total = ast.BinOp(total, ast.Add(), node)
             self.out.append(assign(self.bar_names[web], total))
+            self.changed.add(web)
+            self.guards.pop(web, None)
         else:
             self.kill(web, target)
 
-    def contributions(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
-        """Return what each argument's cotangent gains from the target's, as (argument, expression)."""
+    def contributions(self, s: Let, g: Any) -> list[tuple[Value, Any, Guard | None]]:
+        """Return what each argument's cotangent gains from the target's, as (argument, expression, its guard)."""
         op, z = s.op, s.target
         wanted = [d and self.is_active(a) for a, d in zip(s.args, dependent(s), strict=True)]
         if not any(wanted):
             return []
+        outer = self.guards.get(z.web())
         if op == "copy":
-            return [(s.args[0], g)]
+            return [(s.args[0], g, outer)]
         if op == "stop":
             return []
         if op == "getitem":
             return self.gather(s, g)
         if op in ("alloc", "alloc_like"):
             k = wanted.index(True)
-            return [(s.args[k], template("np.sum(g)", {"g": g}))]
+            return [(s.args[k], template("np.sum(g)", {"g": g}), None)]
         given: dict[str, Any] = {"g": g, "z": lambda: self.need(z, s.position)}
         given |= {k: (lambda a=a: self.need(a, s.position)) for k, a in letters(s, s.args).items()}
-        found: list[tuple[Value, Any]] = []
+        found: list[tuple[Value, Any, Guard | None]] = []
         if op == "array":
             forms = s.info["forms"]
             for key, what in forms.objects.items():
@@ -572,7 +638,7 @@ class Reverse:
                 self.parts[s] = parts
                 target = ast.Tuple([ast.Name(p, ast.Store()) for p in parts], ast.Store())
                 self.out.append(ast.Assign([target], template(forms.joint, given)))
-                return [(a, name(p)) for a, p, w in zip(s.args, parts, wanted, strict=True) if w]
+                return [(a, name(p), None) for a, p, w in zip(s.args, parts, wanted, strict=True) if w]
             for a, text, w in zip(s.args, forms.reverse, wanted, strict=True):
                 if not w or text is None:
                     continue
@@ -582,41 +648,52 @@ class Reverse:
                         "respect to its arguments here; compute its entries by a loop"
                     )
                 node = template(text, given, arrays=True)
-                found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node))
+                used = outer if isinstance(text, Spread) and outer is not None and not outer.array else None
+                if forms.used and not self.written(s.args):
+                    test = Guard(lambda: template(forms.used, given, arrays=True), True)
+                    used = test if outer is None else outer.combine(test, True)
+                found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node, used))
             return found
-        rule = ELEMENTWISE[op]
+        rule, selector = ELEMENTWISE[op], SELECTORS.get(op)
         arrays = bool(z.kind.ndim)
         for k, (a, w) in enumerate(zip(s.args, wanted, strict=True)):
             text = rule.partials[k] if k < len(rule.partials) else None
             if not w or text is None:
                 continue
-            if op == "where":
-                test = self.need(s.args[0], s.position)
-                zero = ast.Constant(0.0)
-                yes, no = (g, zero) if k == 1 else (zero, g)
-                scalar_test = not s.args[0].kind.ndim
-                if scalar_test and not arrays:
-                    node = ast.IfExp(test, yes, no)
-                else:
-                    node = template("np.where(c, a, b)", {"c": test, "a": yes, "b": no})
+            guard = outer
+            if selector is not None:
+                node = template(selector.shares[k] or "", given, arrays)
+                if not self.written(s.args):
+                    each = bool(s.args[0].kind.ndim) if op in ("where", "pick") else arrays
+                    own = Guard(lambda k=k, each=each: template(selector.used[k] or "", given, each), each)  # type: ignore[misc]
+                    guard = own if outer is None else outer.combine(own, True)
             else:
                 partial = template(text, given, arrays)
-                node = product(g, partial)
-                if rule.strong and not self.regular(op, k, s):
-                    node = template("strong_array(g, p)" if arrays else "strong(g, p)", {"g": g, "p": partial})
-                elif op == "%" and k == 1:
-                    node = product(g, partial)
-            found.append((a, self.fit(node, a, s)))
+                if number_of(partial) == 0:
+                    continue
+                node = template("g / y * z", given) if op == "/" and k == 1 else product(g, partial)
+                node = negative(node) if op == "/" and k == 1 else node
+                if rule.edge is not None and not regular(op, k, s):
+                    node = ast.BinOp(node, ast.Add(), template(rule.edge, given, arrays))
+                if guard is not None and number_of(partial) is None:
+                    node = template("pick(c, g, 0.0)", {"c": guard.make(), "g": node}, arrays)
+            found.append((a, self.fit(node, a, s), self.narrow(guard, a, s)))
         return found
 
-    def regular(self, op: str, k: int, s: Let) -> bool:
-        """Tell whether a partial is finite because an argument is a known number."""
-        second = s.args[1].const if len(s.args) > 1 else None
-        if op == "/":
-            return k == 0 and second is not None and second != 0
-        if op == "**":
-            return k == 0 and second is not None and (second >= 1 or second == 0)
-        return False
+    def written(self, values: list[Value]) -> bool:
+        """Tell whether arrays may have other elements when a condition on them is read again."""
+        return any(v.kind.ndim and v.roots & w.array.roots for v in values for w in self.analysis.writes)
+
+    def narrow(self, guard: Guard | None, a: Value, s: Let) -> Guard | None:
+        """Turn the guard of a result into that of an argument, which may have been broadcast."""
+        if guard is None or not guard.array:
+            return guard
+        if not a.kind.ndim:
+            return Guard(lambda: template("np.any(c)", {"c": guard.make()}), False)
+        others = [b for b in s.args if b.kind.ndim]
+        if len(others) == 1 or all(self.same_shape(a, b) for b in others):
+            return guard
+        return Guard(lambda: template("narrow(c, x)", {"c": guard.make(), "x": self.need(a)}), True)
 
     def fit(self, node: Any, a: Value, s: Let) -> Any:
         """Sum a cotangent over the axes along which the argument was repeated."""
@@ -645,12 +722,13 @@ class Reverse:
                     return tokens.pop()
         return v
 
-    def gather(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
+    def gather(self, s: Let, g: Any) -> list[tuple[Value, Any, Guard | None]]:
         """Reverse the reading of an element or a slice: add to the cotangent at the same index."""
         array, index = s.args[0], s.args[1:]
         if s.info["fancy"]:
             text = "scatter(g, i, x)" if s.info["pattern"][0][0] == "a" else "scatter_mask(g, i, x)"
-            return [(array, template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)}))]
+            node = template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)})
+            return [(array, node, None)]
         bar = self.buffer(array)
         target = ast.Subscript(bar, index_node(s.info["pattern"], [self.need(i) for i in index]), ast.Store())
         self.out.append(augment(target, "+", g))
@@ -900,6 +978,7 @@ class Reverse:
         while True:
             self.plans.clear()
             self.slots, self.set, self.out = {}, set(), []
+            self.guards, self.changed = {}, set()
             self.block = self.program.body
             backward = self.backward(self.program.body)
             now = (len(self.needed), len(self.touched), len(self.inplace), len(self.contents), len(self.olds))
