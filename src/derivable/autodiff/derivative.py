@@ -21,6 +21,7 @@ from numba.core.registry import CPUDispatcher
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, kind_of_type, kind_of_value
 from derivable.autodiff.transform import emit
 from derivable.autodiff.transform.forward import Forward
+from derivable.autodiff.transform.plain import as_compiled
 from derivable.autodiff.transform.program import Value
 from derivable.autodiff.transform.read import Reader, Static, leaves, read
 from derivable.autodiff.transform.reverse import Reverse
@@ -301,7 +302,8 @@ class Maker:
     def function_for(self, kinds: tuple[Any, ...], plain: bool) -> Any:
         self.check(kinds)
         text, keys, objects = self.program(kinds)
-        return emit.load(self.title, text, objects, keys, plain)
+        function = emit.load(self.title, text, objects, keys, plain)
+        return as_compiled(function) if plain else function
 
     def as_source(self, kinds: tuple[Any, ...]) -> Source:
         """Return the program as the source of a function that another one calls."""

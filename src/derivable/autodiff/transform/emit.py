@@ -236,6 +236,8 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return ast.Call(_parsed("np." + info["fill"]), [*args, *extra], [])
     if op == "global":
         return name(info["text"])
+    if op == "clip" and not let.target.kind.ndim:  # Numba clips arrays only
+        return template("min(max(x, y), w)", letters(let, args))
     if op == "array":
         return template(info["forms"].primal, letters(let, args))
     return ast.Call(_parsed(info["call"]), args, [])

@@ -22,11 +22,13 @@ from derivable.autodiff.transform.emit import (
     letters,
     literal,
     name,
+    negative,
     number_of,
     primal_node,
     product,
     template,
 )
+from derivable.autodiff.transform.guards import Guard, condition, written
 from derivable.autodiff.transform.program import Block, Break, For, If, Let, Program, Raise, Value, While, Write
 from derivable.autodiff.transform.read import leaves
 
@@ -60,6 +62,7 @@ class Forward:
         }
         self.keep = {v for v in keep if self.reads_it(v)}
         self.primal = Primal(self.analysis, self.names, self.keep)
+        self.guards: dict[Value, Guard] = {}  # conditions without which a tangent is zero, for nothing moves
 
     def reads_it(self, value: Value) -> bool:
         for s in self.analysis.statements:
@@ -208,6 +211,19 @@ class Forward:
             return template("x.copy()", {"x": node})
         return node
 
+    def lasting(self, s: Let) -> bool:
+        """Tell whether all values of a statement keep their variables to themselves, so that conditions last."""
+        several = any(len(self.analysis.members[v.web()]) > 1 for v in [*s.args, s.target] if v.const is None)
+        return not several and not written(s.args, self.analysis)
+
+    def guard(self, s: Let, k: int, given: dict[str, Any]) -> Guard | None:
+        """Return the condition without which argument k does not move the result."""
+        outer = self.guards.get(s.args[k])
+        if s.op not in SELECTORS:
+            return outer
+        own = condition(s, k, given)
+        return own if outer is None else outer.combine(own, True)
+
     def tangent_of(self, s: Let, output: Any) -> Any:
         """Return the expression of a target's tangent, which may be the tangent of an argument or a view of it."""
         op, z = s.op, s.target
@@ -215,6 +231,8 @@ class Forward:
         if all(d is None for d in dots):
             return self.zero(s)
         values = [self.read(a) for a in s.args]
+        if op == "copy" and s.args[0] in self.guards and self.lasting(s):
+            self.guards[z] = self.guards[s.args[0]]
         if op in ("copy", "getitem"):
             return primal_node(s, [dots[0], *values[1:]], False)
         if op in ("alloc", "alloc_like"):
@@ -251,6 +269,13 @@ class Forward:
                 return template(" + ".join(halves), given | letters(s, full, "d"), arrays=True)
             return template(forms.forward, given | letters(s, full, "d"), arrays=True)
         rule, arrays = ELEMENTWISE[op], bool(z.kind.ndim)
+        if self.lasting(s):
+            guards = [self.guard(s, k, given) for k, d in enumerate(dots) if d is not None]
+            joint = guards[0]
+            for g in guards[1:]:
+                joint = joint.combine(g, False) if joint is not None and g is not None else None
+            if joint is not None:
+                self.guards[z] = joint
         total: Any = None
         if op in SELECTORS:
             zeros = [d if d is not None else ast.Constant(0.0) for d in dots]
@@ -263,6 +288,11 @@ class Forward:
                 if number_of(partial) == 0:
                     continue
                 term = product(d, partial)
+                if op == "/" and k == 1:
+                    term = negative(template("d / y * z", given | {"d": d}))  # as in reverse mode; it underflows less
+                if s.args[k] in self.guards and number_of(partial) is None:
+                    pair = {"c": self.guards[s.args[k]].make(), "t": term}
+                    term = template("pick(c, t, 0.0)", pair, arrays)
                 total = term if total is None else ast.BinOp(total, ast.Add(), term)
             if total is None:
                 return self.zero(s)

@@ -14,8 +14,6 @@ The pass is written several times: the first times are rehearsals that find out 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float
@@ -39,6 +37,7 @@ from derivable.autodiff.transform.emit import (
     product,
     template,
 )
+from derivable.autodiff.transform.guards import Guard, condition, negation, same_shape, written
 from derivable.autodiff.transform.program import (
     Block,
     Break,
@@ -67,27 +66,6 @@ class Slot:
     def __init__(self, block: Block, shape: Value | None) -> None:
         self.block, self.shape = block, shape
         self.nodes: list[Any] = []
-
-
-@dataclass(frozen=True)
-class Guard:
-    """A condition of the forward pass, of one number or of the elements of an array; its expression is made if used."""
-
-    make: Callable[[], Any]
-    array: bool
-
-    def combine(self, other: Guard, both: bool) -> Guard:
-        """Return the condition that both hold, or that either does."""
-        if not self.array and not other.array:
-            op = ast.And() if both else ast.Or()
-            return Guard(lambda: ast.BoolOp(op, [self.make(), other.make()]), False)
-        sign = ast.BitAnd() if both else ast.BitOr()
-        return Guard(lambda: ast.BinOp(self.make(), sign, other.make()), True)
-
-
-def negation(test: Any) -> Any:
-    """Return the expression that a condition does not hold."""
-    return ast.UnaryOp(ast.Not(), test)
 
 
 class Reverse:
@@ -649,7 +627,7 @@ class Reverse:
                     )
                 node = template(text, given, arrays=True)
                 used = outer if isinstance(text, Spread) and outer is not None and not outer.array else None
-                if forms.used and not self.written(s.args):
+                if forms.used and not written(s.args, self.analysis):
                     test = Guard(lambda: template(forms.used, given, arrays=True), True)
                     used = test if outer is None else outer.combine(test, True)
                 found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node, used))
@@ -663,9 +641,8 @@ class Reverse:
             guard = outer
             if selector is not None:
                 node = template(selector.shares[k] or "", given, arrays)
-                if not self.written(s.args):
-                    each = bool(s.args[0].kind.ndim) if op in ("where", "pick") else arrays
-                    own = Guard(lambda k=k, each=each: template(selector.used[k] or "", given, each), each)  # type: ignore[misc]
+                if not written(s.args, self.analysis):
+                    own = condition(s, k, given)
                     guard = own if outer is None else outer.combine(own, True)
             else:
                 partial = template(text, given, arrays)
@@ -680,10 +657,6 @@ class Reverse:
             found.append((a, self.fit(node, a, s), self.narrow(guard, a, s)))
         return found
 
-    def written(self, values: list[Value]) -> bool:
-        """Tell whether arrays may have other elements when a condition on them is read again."""
-        return any(v.kind.ndim and v.roots & w.array.roots for v in values for w in self.analysis.writes)
-
     def narrow(self, guard: Guard | None, a: Value, s: Let) -> Guard | None:
         """Turn the guard of a result into that of an argument, which may have been broadcast."""
         if guard is None or not guard.array:
@@ -691,7 +664,7 @@ class Reverse:
         if not a.kind.ndim:
             return Guard(lambda: template("np.any(c)", {"c": guard.make()}), False)
         others = [b for b in s.args if b.kind.ndim]
-        if len(others) == 1 or all(self.same_shape(a, b) for b in others):
+        if len(others) == 1 or all(same_shape(a, b) for b in others):
             return guard
         return Guard(lambda: template("narrow(c, x)", {"c": guard.make(), "x": self.need(a)}), True)
 
@@ -703,24 +676,9 @@ class Reverse:
         if not a.kind.ndim:
             return template("np.sum(g)", {"g": node})
         others = [b for b in s.args if b.kind.ndim]
-        if len(others) == 1 or all(self.same_shape(a, b) for b in others):
+        if len(others) == 1 or all(same_shape(a, b) for b in others):
             return node
         return template("unbroadcast(g, x)", {"g": node, "x": self.need(a)})
-
-    def same_shape(self, a: Value, b: Value) -> bool:
-        return self.shape_of(a) == self.shape_of(b)
-
-    def shape_of(self, v: Value) -> Any:
-        """Return a token: equal tokens mean equal shapes."""
-        let = v.define
-        if isinstance(let, Let):
-            if let.op in ("copy", "alloc_like") or (let.op == "array" and let.info["name"] in ("copy", "astype")):
-                return self.shape_of(let.args[0])
-            if let.op in ELEMENTWISE:
-                tokens = {self.shape_of(a) for a in let.args if a.kind.ndim}
-                if len(tokens) == 1:
-                    return tokens.pop()
-        return v
 
     def gather(self, s: Let, g: Any) -> list[tuple[Value, Any, Guard | None]]:
         """Reverse the reading of an element or a slice: add to the cotangent at the same index."""
