@@ -756,6 +756,14 @@ class Reader:
                 return part
             if type(kind) not in COMPARE:
                 raise self.refuse(f"{ast.unparse(node)!r} is not supported", "compare numbers")
+            if isinstance(left, tuple) and isinstance(right, tuple) and isinstance(kind, (ast.Eq, ast.NotEq)):
+                part = self.same(left, right, node)
+                part = self.operate("not", [part]) if isinstance(kind, ast.NotEq) and part.const is None else part
+                if part.const is not None:
+                    part = self.constant(bool(part.const) == isinstance(kind, ast.Eq))
+                result = part if result is None else self.operate("and", [result, part])
+                left = right
+                continue
             left, right = self.as_value(left, node.left), self.as_value(right, right_node)
             op = COMPARE[type(kind)]
             if left.const is not None and right.const is not None:
@@ -764,6 +772,21 @@ class Reader:
                 part = self.operate(op, [left, right])
             result = part if result is None else self.operate("and", [result, part])
             left = right
+        return result
+
+    def same(self, left: tuple[Any, ...], right: tuple[Any, ...], node: Any) -> Value:
+        """Tell whether two tuples have equal entries."""
+        if len(left) != len(right):
+            return self.constant(False)
+        result = self.constant(True)
+        for x, y in zip(left, right, strict=True):
+            if isinstance(x, tuple) and isinstance(y, tuple):
+                part = self.same(x, y, node)
+            else:
+                x, y = self.as_value(x, node), self.as_value(y, node)
+                known = x.const is not None and y.const is not None
+                part = self.constant(x.const == y.const) if known else self.operate("==", [x, y])
+            result = part if result.const is True else self.operate("and", [result, part])
         return result
 
     def read_BoolOp(self, node: ast.BoolOp) -> Any:
