@@ -115,7 +115,7 @@ class Maker:
         wanted = [own[k] for k in self.argnums]
         word = {"jvp": "a tangent", "grad_into": "a buffer"}.get(self.verb, "")
         if self.verb == "vjp":
-            wanted, word = [_kinds_of(read(self.function, own).result)], "the cotangent"
+            wanted, word = [_kinds_of(self.result(own))], "the cotangent"
         for n, has, should in zip(self.extra(), more, wanted, strict=True) if word and more else []:
             for a, b in _pairs(has, should):
                 if a is None or (a.ndim if isinstance(a, Kind) else -1) != (b.ndim if isinstance(b, Kind) else -2):
@@ -124,6 +124,10 @@ class Maker:
                     )
                 if self.verb == "grad_into" and not is_float(a):
                     raise DerivativeError(f"the buffer {n} is a {_words(a)}; use one of float64 or float32")
+
+    def result(self, kinds: tuple[Any, ...]) -> Any:
+        """Return what the function returns, for these kinds of arguments."""
+        return read(self.function, kinds).result
 
     def program(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
         """Return the source of the derivative for these kinds, its parameters, and the objects it needs."""
@@ -135,7 +139,7 @@ class Maker:
 
     def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
         if self.verb.startswith("jacobian"):
-            return self.write_jacobian(kinds, read(self.function, kinds).result)
+            return self.write_jacobian(kinds, self.result(kinds))
         program = read(self.function, kinds)
         wrt_bindings = [program.parameters[k] for k in self.argnums]
         wrt = [v for b in wrt_bindings for v in leaves(b)]
@@ -678,12 +682,18 @@ class DerivedMaker(Maker):
                 raise ValueError(f"argnum is {k}, but {outer.source.name} has {len(names)} argument(s)")
         self.argnums = tuple(k % len(names) for k in argnums)
 
-    def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
+    def written(self, kinds: tuple[Any, ...]) -> Any:
+        """Return the program of the derivative, as a Python function."""
         text, _, objects = self.inner.program(kinds)
-        function = emit.load(self.inner.title, text, objects, [], True)
+        return emit.load(self.inner.title, text, objects, [], True)
+
+    def result(self, kinds: tuple[Any, ...]) -> Any:
+        return read(self.written(kinds), kinds).result
+
+    def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
         if self.verb.startswith("jacobian"):
-            return self.write_jacobian(kinds, read(function, kinds).result)
-        made = Maker(function, self.verb, self.argnums, self.single)
+            return self.write_jacobian(kinds, self.result(kinds))
+        made = Maker(self.written(kinds), self.verb, self.argnums, self.single)
         made.names = self.names
         return made.write(kinds)
 

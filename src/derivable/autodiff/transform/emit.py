@@ -18,7 +18,7 @@ from derivable.autodiff.rules import kernels
 from derivable.autodiff.rules.activations import ACTIVATION_NAMES
 from derivable.autodiff.rules.table import ELEMENTWISE, OPERATORS
 from derivable.autodiff.transform.activity import Analysis
-from derivable.autodiff.transform.program import Break, For, If, Let, Raise, Value, While, Write, inner, uses
+from derivable.autodiff.transform.program import APPEND, Break, For, If, Let, Raise, Value, While, Write, inner, uses
 from derivable.autodiff.transform.read import leaves
 from derivable.jit import cache_folder, kernel
 
@@ -205,6 +205,10 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return literal(let.target.const, as_float)
     if op == "copy":
         return args[0]
+    if op == "newlist":
+        return ast.List([], ast.Load())
+    if op == "pop":
+        return template("x.pop()", {"x": args[0]})
     if op == "stop":
         return args[0]
     if op in OPERATORS:
@@ -411,7 +415,9 @@ class Primal:
         for a in s.args:
             reads |= self.pending[a][1] if a in self.pending else {self.names.webs[a.web()]}
         node = primal_node(s, [self.read(a) for a in s.args], self.analysis.kinds[target.web()].dtype[0] == "f")
-        if target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:
+        if s.op == "pop":
+            self.flush(memory=True)
+        elif target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:
             self.pending[target] = (node, reads, touches, s.line)
             return
         text = self.names.webs[target.web()]
@@ -421,6 +427,8 @@ class Primal:
 
     def write_node(self, s: Write) -> list[Any]:
         array = self.read(s.array)
+        if s.pattern == APPEND:
+            return [ast.Expr(template("x.append(v)", {"x": array, "v": self.read(s.value)}))]
         index = index_node(s.pattern, [self.read(i) for i in s.index])
         target = ast.Subscript(array, index, ast.Store())
         value = self.read(s.value)

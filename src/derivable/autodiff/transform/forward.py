@@ -29,7 +29,7 @@ from derivable.autodiff.transform.emit import (
     template,
 )
 from derivable.autodiff.transform.guards import Guard, condition, written
-from derivable.autodiff.transform.program import Block, Break, For, If, Let, Program, Raise, Value, While, Write
+from derivable.autodiff.transform.program import APPEND, Block, Break, For, If, Let, Program, Raise, Value, While, Write
 from derivable.autodiff.transform.read import leaves
 
 __all__ = ["Forward"]
@@ -107,7 +107,7 @@ class Forward:
                         p.out.append(assign(text, saved))
                     elif s.op == "const" and len(self.analysis.members[s.target.web()]) == 1:
                         p.let(s)
-                    elif s.op in ("alloc", "alloc_like", "const", "global") or not any(
+                    elif s.op in ("alloc", "alloc_like", "const", "global", "newlist") or not any(
                         d is not None for d in map(self.dot, s.args)
                     ):
                         p.let(s)
@@ -178,6 +178,13 @@ class Forward:
             p.out.append(ast.While(test, body or [ast.Pass()], []))
 
     def write(self, s: Write) -> None:
+        if s.pattern == APPEND:
+            value = self.dot(s.value)
+            if value is None and s.value.kind.ndim:
+                value = template("np.zeros_like(x)", {"x": self.read(s.value)})
+            given = {"x": self.dot(s.array), "v": value if value is not None else ast.Constant(0.0)}
+            self.primal.out.append(ast.Expr(template("x.append(v)", given)))
+            return
         target = ast.Subscript(self.dot(s.array), index_node(s.pattern, [self.read(i) for i in s.index]), ast.Store())
         value = self.dot(s.value)
         if s.aug:
@@ -197,6 +204,8 @@ class Forward:
 
     def zero(self, s: Let) -> Any:
         """Return a tangent of zeros for the target of a statement."""
+        if s.target.kind.stack is not None:
+            return ast.List([], ast.Load())
         if not s.target.kind.ndim:
             return ast.Constant(0.0)
         node = template("np.zeros_like(x)", {"x": name(self.names.webs[s.target.web()])})
@@ -233,7 +242,7 @@ class Forward:
         values = [self.read(a) for a in s.args]
         if op == "copy" and s.args[0] in self.guards and self.lasting(s):
             self.guards[z] = self.guards[s.args[0]]
-        if op in ("copy", "getitem"):
+        if op in ("copy", "getitem", "pop"):
             return primal_node(s, [dots[0], *values[1:]], False)
         if op in ("alloc", "alloc_like"):
             return primal_node(s, [d if d is not None else v for d, v in zip(dots, values, strict=True)], False)

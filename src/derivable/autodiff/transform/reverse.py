@@ -39,6 +39,7 @@ from derivable.autodiff.transform.emit import (
 )
 from derivable.autodiff.transform.guards import Guard, condition, negation, same_shape, written
 from derivable.autodiff.transform.program import (
+    APPEND,
     Block,
     Break,
     For,
@@ -210,6 +211,8 @@ class Reverse:
         return bool(value.kind.ndim) and is_view(value) and self.analysis.mirrored(value)
 
     def zeros(self, web: Value, shape: Value | None) -> Any:
+        if self.analysis.kinds[web].stack is not None:
+            return ast.List([], ast.Load())
         if not self.analysis.kinds[web].ndim:
             return ast.Constant(0.0)
         members = self.analysis.members[web]
@@ -496,6 +499,10 @@ class Reverse:
         return s.trips
 
     def write(self, s: Write) -> None:
+        if s.pattern == APPEND:  # what was put onto the list was taken from it, and its cotangent put onto the list's
+            if self.is_active(s.array) and self.ready(s.array) and self.is_active(s.value):
+                self.add(s.value, template("x.pop()", {"x": self.bar(s.array)}))
+            return
         if self.is_active(s.array) and self.ready(s.array):
             bar = self.buffer(s.array)
             index = [self.need(i) for i in s.index]
@@ -556,6 +563,14 @@ class Reverse:
             return
         if self.is_mirror(target):
             return  # its cotangent is a view: what was added to it is where it belongs
+        if s.op == "pop" and self.is_active(s.args[0]):
+            self.materialise(s.args[0].web())
+            self.materialise(web)
+            self.out.append(ast.Expr(template("x.append(v)", {"x": self.bar(s.args[0]), "v": self.bar(target)})))
+            self.changed |= {web, s.args[0].web()}
+            if len(self.analysis.members[web]) > 1:
+                self.kill(web, target)
+            return
         if not self.ready(target):
             return
         g = self.bar(target)
