@@ -379,6 +379,22 @@ def _stack(*arrays: Kind, axis: int = 0) -> Forms:
     )
 
 
+def literal(sort: str, shape: tuple[int, ...]) -> Forms:
+    """Return the forms of np.array of numbers."""
+    places = list(np.ndindex(shape))
+    dtype = {"i": "np.int64", "b": "np.bool_", "f4": "np.float32", "f8": "np.float64"}[sort]
+
+    def text(letter: str) -> str:
+        names = [f"{letter}{k}" for k in range(len(places))]
+        if len(shape) == 2:
+            n = shape[1]
+            names = [f"[{', '.join(names[k : k + n])}]" for k in range(0, len(names), n)]
+        return f"np.array([{', '.join(names)}], {dtype})"
+
+    reverse: list[str | None] = [f"g[{', '.join(map(str, p))}]" if sort[0] == "f" else None for p in places]
+    return Forms(Kind(sort, len(shape)), text("x"), reverse, text("dx") if sort[0] == "f" else "zero")
+
+
 @define("expand_dims", "x | axis", np.expand_dims)
 def _expand_dims(x: Kind, axis: Any) -> Forms:
     axis = _axis(axis, x.ndim + 1, "expand_dims") or 0

@@ -16,6 +16,7 @@ __all__ = [
     "cumprod_tangent",
     "narrow",
     "outer",
+    "overlap",
     "pick",
     "prod_reverse",
     "reserve",
@@ -140,6 +141,52 @@ def outer(x: Any, y: Any) -> Any:
         for j in range(y.shape[0]):
             out[i, j] = x[i] * y[j]
     return out
+
+
+@kernel
+def overlap(a: Any, b: Any) -> bool:
+    """Tell whether two arrays have an element in common."""
+    if a.size == 0 or b.size == 0:
+        return False
+    low_a, high_a = bounds(a)
+    low_b, high_b = bounds(b)
+    if high_a <= low_b or high_b <= low_a:
+        return False
+    places = np.empty(a.size, np.int64)  # of one of the elements, in order; strides may interleave the arrays
+    k = 0
+    for index in np.ndindex(a.shape):
+        places[k] = address(a, index)
+        k += 1
+    places.sort()
+    for index in np.ndindex(b.shape):
+        place = address(b, index)
+        k = np.searchsorted(places, place + b.itemsize)
+        if k > 0 and places[k - 1] + a.itemsize > place:
+            return True
+    return False
+
+
+@kernel
+def bounds(a: Any) -> tuple[int, int]:
+    """Return the first address of an array's memory and the one behind its last."""
+    low = a.ctypes.data
+    high = low + a.itemsize
+    for k in range(a.ndim):
+        reach = a.strides[k] * (a.shape[k] - 1)
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+    return low, high
+
+
+@kernel
+def address(a: Any, index: Any) -> int:
+    """Return the address of an element."""
+    place = a.ctypes.data
+    for k in range(a.ndim):
+        place += index[k] * a.strides[k]
+    return place
 
 
 @kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
 from derivable.autodiff.rules.table import ELEMENTWISE
 from derivable.autodiff.transform.program import (
+    APPEND,
     For,
     If,
     Let,
@@ -127,8 +128,12 @@ class Analysis:
         for fresh, v in enumerate(arrays, 1):
             v.roots = frozenset() if isinstance(v.define, Phi) or is_view(v) else frozenset([fresh])
         changed = True
+        lists = [s for s in self.statements if isinstance(s, Write) and s.pattern == APPEND]
         while changed:
             changed = False
+            for s in lists:
+                if not s.value.roots <= s.array.roots:
+                    s.array.roots, changed = s.array.roots | s.value.roots, True
             for v in arrays:
                 if isinstance(v.define, Phi):
                     roots = frozenset().union(*(i.roots for i in v.define.inputs))
@@ -141,7 +146,7 @@ class Analysis:
 
     def check_writes(self) -> None:
         """Refuse writes whose effect on other names cannot be followed."""
-        self.writes = [s for s in self.statements if isinstance(s, Write)]
+        self.writes = [s for s in self.statements if isinstance(s, Write) and s.pattern != APPEND]
         arguments = {r for p in self.program.parameters for v in leaves(p) if isinstance(v, Value) for r in v.roots}
         for w in self.writes:
             if w.array.roots & arguments:
@@ -182,7 +187,7 @@ class Analysis:
             if len(self.members[value.web()]) > 1:
                 return False
             let = value.define
-            if let.op == "array" and not let.info["forms"].mirror:
+            if let.op == "pop" or (let.op == "array" and not let.info["forms"].mirror):
                 return False
             value = let.args[0]
         return len(self.members[value.web()]) == 1
@@ -252,7 +257,7 @@ def is_view(value: Value) -> bool:
         return False
     if let.op == "getitem":
         return not let.info["fancy"]
-    return let.op == "copy" or (let.op == "array" and let.info["forms"].view)
+    return let.op in ("copy", "pop") or (let.op == "array" and let.info["forms"].view)
 
 
 def dependent(let: Let) -> list[bool]:

@@ -18,7 +18,7 @@ from derivable.autodiff.rules import kernels
 from derivable.autodiff.rules.activations import ACTIVATION_NAMES
 from derivable.autodiff.rules.table import ELEMENTWISE, OPERATORS
 from derivable.autodiff.transform.activity import Analysis
-from derivable.autodiff.transform.program import Break, For, If, Let, Raise, Value, While, Write, inner, uses
+from derivable.autodiff.transform.program import APPEND, Break, For, If, Let, Raise, Value, While, Write, inner, uses
 from derivable.autodiff.transform.read import leaves
 from derivable.jit import cache_folder, kernel
 
@@ -195,7 +195,6 @@ def borrowed(node: Any) -> bool:
     return isinstance(node, ast.Name)
 
 
-APPEND = (("append",),)  # the pattern of a write that puts an array onto a tape
 LETTERS = ("x", "y", "w", "v", "u")
 
 
@@ -206,6 +205,10 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return literal(let.target.const, as_float)
     if op == "copy":
         return args[0]
+    if op == "newlist":
+        return ast.List([], ast.Load())
+    if op == "pop":
+        return template("x.pop()", {"x": args[0]})
     if op == "stop":
         return args[0]
     if op in OPERATORS:
@@ -222,10 +225,6 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return ast.UnaryOp(ast.Not(), args[0])
     if op == "~":
         return ast.UnaryOp(ast.Invert(), args[0])
-    if op == "tape":
-        return ast.List([], ast.Load())
-    if op == "pop":
-        return template("x.pop()", {"x": args[0]})
     if op == "getitem":
         return element_node(args[0], info["pattern"], args[1:])
     if op == "shape":
@@ -456,7 +455,9 @@ class Primal:
         for a in s.args:
             reads |= self.pending[a][1] if a in self.pending else {self.names.webs[a.web()]}
         node = primal_node(s, [self.read(a) for a in s.args], self.analysis.kinds[target.web()].dtype[0] == "f")
-        if target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:
+        if s.op == "pop":
+            self.flush(memory=True)
+        elif target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:
             self.pending[target] = (node, reads, touches, s.line)
             return
         text = self.names.webs[target.web()]
@@ -467,7 +468,7 @@ class Primal:
     def write_node(self, s: Write) -> list[Any]:
         array = self.read(s.array)
         if s.pattern == APPEND:
-            return [ast.Expr(template("x.append(y)", {"x": array, "y": self.read(s.value)}))]
+            return [ast.Expr(template("x.append(v)", {"x": array, "v": self.read(s.value)}))]
         index = index_node(s.pattern, [self.read(i) for i in s.index])
         target = ast.Subscript(array, index, ast.Store())
         value = self.read(s.value)

@@ -14,7 +14,6 @@ from derivable.autodiff.rules.array import REFUSE
 from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
 from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
-    APPEND,
     Names,
     Primal,
     assign,
@@ -30,7 +29,7 @@ from derivable.autodiff.transform.emit import (
     template,
 )
 from derivable.autodiff.transform.guards import Guard, condition, written
-from derivable.autodiff.transform.program import Block, Break, For, If, Let, Program, Raise, Value, While, Write
+from derivable.autodiff.transform.program import APPEND, Block, Break, For, If, Let, Program, Raise, Value, While, Write
 from derivable.autodiff.transform.read import leaves
 
 __all__ = ["Forward"]
@@ -117,7 +116,7 @@ class Forward:
                         p.out.append(assign(text, saved))
                     elif s.op == "const" and len(self.analysis.members[s.target.web()]) == 1:
                         p.let(s)
-                    elif s.op in ("alloc", "alloc_like", "const", "global") or not any(
+                    elif s.op in ("alloc", "alloc_like", "const", "global", "newlist") or not any(
                         d is not None for d in map(self.dot, s.args)
                     ):
                         p.let(s)
@@ -190,9 +189,10 @@ class Forward:
     def write(self, s: Write) -> None:
         if s.pattern == APPEND:
             value = self.dot(s.value)
-            if value is None:
+            if value is None and s.value.kind.ndim:
                 value = template("np.zeros_like(x)", {"x": self.read(s.value)})
-            self.primal.out.append(ast.Expr(template("x.append(y)", {"x": self.dot(s.array), "y": value})))
+            given = {"x": self.dot(s.array), "v": value if value is not None else ast.Constant(0.0)}
+            self.primal.out.append(ast.Expr(template("x.append(v)", given)))
             return
         target = ast.Subscript(self.dot(s.array), index_node(s.pattern, [self.read(i) for i in s.index]), ast.Store())
         value = self.dot(s.value)
@@ -213,7 +213,7 @@ class Forward:
 
     def zero(self, s: Let) -> Any:
         """Return a tangent of zeros for the target of a statement."""
-        if s.op == "tape":
+        if s.target.kind.stack is not None:
             return ast.List([], ast.Load())
         if not s.target.kind.ndim:
             return ast.Constant(0.0)

@@ -21,7 +21,6 @@ from derivable.autodiff.rules.array import REFUSE, Spread
 from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
 from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
-    APPEND,
     Comment,
     Names,
     Primal,
@@ -41,6 +40,7 @@ from derivable.autodiff.transform.emit import (
 )
 from derivable.autodiff.transform.guards import Guard, condition, negation, same_shape, shape_of, written
 from derivable.autodiff.transform.program import (
+    APPEND,
     Block,
     Break,
     For,
@@ -73,11 +73,6 @@ def nonzero(node: Any) -> bool:
     return bool(number_of(node))
 
 
-def is_tape(value: Value) -> bool:
-    """Tell whether a value is a tape of arrays, in the program of a derivative that is differentiated again."""
-    return isinstance(value.define, Let) and value.define.op == "tape"
-
-
 class Slot:
     """A place in the program for a statement that may turn out to be needed: setting a cotangent to zero."""
 
@@ -103,7 +98,6 @@ class Reverse:
                     self.analysis.kinds.setdefault(v.web(), v.kind)
         self.names = Names(self.analysis, taken)
         self.active = self.analysis.active
-        self.check_tapes()
         self.bar_names = {
             web: self.names.new(f"{text}_bar")
             for web, text in self.names.webs.items()
@@ -126,20 +120,6 @@ class Reverse:
         self.guards: dict[Value, Guard] = {}  # conditions without which a cotangent is zero, for it was not used
         self.changed: set[Value] = set()  # cotangents that were added to or set, in the blocks being written
 
-    def check_tapes(self) -> None:
-        """Refuse to reverse a program that changes arrays while they are on a tape: entries are no copies."""
-        taped: set[int] = set()
-        for s in self.analysis.statements:
-            if isinstance(s, Write) and s.pattern == APPEND and self.is_active(s.array):
-                taped |= s.value.roots
-            if isinstance(s, Let) and s.op == "pop" and self.is_active(s.args[0]):
-                taped |= s.target.roots
-        for w in self.analysis.writes:
-            if w.pattern != APPEND and w.array.roots & taped:
-                raise DerivativeError(
-                    f"{self.program.name}:\n    {w.line}\nreverse mode over reverse mode of a loop that changes arrays "
-                    "is not supported; use forward mode for the outer derivative: hvp, or jvp of grad"
-                )
 
     # ------------------------------------------------------------------------------------------------ scopes
 
@@ -264,10 +244,10 @@ class Reverse:
         return bool(value.kind.ndim) and is_view(value) and self.analysis.mirrored(value)
 
     def zeros(self, web: Value, shape: Value | None) -> Any:
+        if self.analysis.kinds[web].stack is not None:
+            return ast.List([], ast.Load())
         if not self.analysis.kinds[web].ndim:
             return ast.Constant(0.0)
-        if is_tape(web):
-            return ast.List([], ast.Load())
         members = self.analysis.members[web]
         around = {id(b) for b in self.block.ancestors()}
         value = shape or next((m for m in reversed(members) if id(m.block or self.program.body) in around), members[-1])
@@ -580,9 +560,9 @@ class Reverse:
         return s.trips
 
     def write(self, s: Write) -> None:
-        if s.pattern == APPEND:
-            if self.is_active(s.array) and self.ready(s.array):
-                self.add(s.value, template("x.pop()", {"x": self.buffer(s.array)}))
+        if s.pattern == APPEND:  # what was put onto the list was taken from it, and its cotangent put onto the list's
+            if self.is_active(s.array) and self.ready(s.array) and self.is_active(s.value):
+                self.add(s.value, template("x.pop()", {"x": self.bar(s.array)}))
             return
         if self.is_active(s.array) and self.ready(s.array):
             bar = self.buffer(s.array)
@@ -644,6 +624,14 @@ class Reverse:
             return
         if self.is_mirror(target):
             return  # its cotangent is a view: what was added to it is where it belongs
+        if s.op == "pop" and self.is_active(s.args[0]):
+            self.materialise(s.args[0].web())
+            self.materialise(web)
+            self.out.append(ast.Expr(template("x.append(v)", {"x": self.bar(s.args[0]), "v": self.bar(target)})))
+            self.changed |= {web, s.args[0].web()}
+            if len(self.analysis.members[web]) > 1:
+                self.kill(web, target)
+            return
         if not self.ready(target):
             return
         g = self.bar(target)
@@ -692,9 +680,6 @@ class Reverse:
             return []
         if op == "getitem":
             return self.gather(s, g)
-        if op == "pop":
-            self.out.append(ast.Expr(template("x.append(y)", {"x": self.buffer(s.args[0]), "y": g})))
-            return []
         if op in ("alloc", "alloc_like"):
             k = wanted.index(True)
             return [(s.args[k], template("np.sum(g)", {"g": g}), None)]
