@@ -36,7 +36,9 @@ def table(head: list[str], rows: list[list[str]], first_left: bool = True) -> st
     style = ' style="text-align:right"'
     heads = "".join(f"<th{style if k or not first_left else ''}>{inline(cell)}</th>" for k, cell in enumerate(head))
     body = "".join(
-        "<tr>" + "".join(f"<td{style if k or not first_left else ''}>{inline(c)}</td>" for k, c in enumerate(row)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{style if k or not first_left else ''}>{inline(c)}</td>" for k, c in enumerate(row))
+        + "</tr>"
         for row in rows
     )
     return (
@@ -50,7 +52,13 @@ def time(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
         if seconds >= size or unit == "ns":
             value = seconds / size
-            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}" if value >= 10 else f"{value:.2f} {unit}"
+            return (
+                f"{value:.0f} {unit}"
+                if value >= 100
+                else f"{value:.1f} {unit}"
+                if value >= 10
+                else f"{value:.2f} {unit}"
+            )
     return ""
 
 

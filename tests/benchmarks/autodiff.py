@@ -403,8 +403,8 @@ def many_gradients(into, x, out, count):
     return out[0]
 
 
-def speeds(rounds, names, only):
-    """Return one row a program: seconds of the function, of value and gradient, and of each peer."""
+def speeds(rounds, names, only, save):
+    """Measure one row a program: seconds of the function, of value and gradient, and of each peer."""
     peers, versions = {}, {}
     for name in names:
         peers[name], versions[name] = PEERS[name]()
@@ -435,6 +435,7 @@ def speeds(rounds, names, only):
             "gradient": ours,
         }
         rows.append(row | {"peers": dict(zip(used, others, strict=True))})
+        save({"rows": rows, "versions": versions})
         ratios = "".join(f"{row_peer / ours:10.2f}" for row_peer in others)
         print(f"{name:50}{own * 1e6:10.2f}{ours * 1e6:10.2f}{ours / own:7.2f}{ratios}", flush=True)
     inside = []
@@ -447,7 +448,7 @@ def speeds(rounds, names, only):
         print(
             f"{f'Rosenbrock, n = {n}, in a compiled loop':50}{own / count * 1e6:10.3f}{ours / count * 1e6:10.3f}{ours / own:7.2f}"
         )
-    return {"rows": rows, "inside": inside, "versions": versions}
+        save({"inside": inside})
 
 
 # ------------------------------------------------------------------------------------------------- compilation
@@ -495,8 +496,8 @@ def first_call(name, what):
     print(json.dumps([time.process_time() - processor, time.perf_counter() - wall, count.found]))
 
 
-def compile_times(rounds):
-    """Return one row a program: seconds of the first call of the function, of the gradient, and in the next process."""
+def compile_times(rounds, save):
+    """Measure one row a program: seconds of the first call of the function, of the gradient, and in the next process."""
     rows = []
     print(f"{'program':50}{'function s':>11}{'gradient s':>11}{'ratio':>7}{'next process s':>15}{'compiled there':>15}")
     for name in compiled_programs():
@@ -518,7 +519,7 @@ def compile_times(rounds):
                 again = min(again, seconds)
         rows.append({"program": name, "function": own, "gradient": ours, "again": again, "compiled again": compiled})
         print(f"{name:50}{own:11.2f}{ours:11.2f}{ours / own:7.2f}{again:15.2f}{compiled:15}", flush=True)
-    return {"compilation": rows}
+        save({"compilation": rows})
 
 
 def machine(threads):
@@ -557,16 +558,22 @@ def main():
         env = os.environ | dict.fromkeys(words, str(options.threads)) | (single if options.threads == 1 else {})
         sys.exit(subprocess.run([sys.executable, *sys.argv], env=env, check=False).returncode)
     found = machine(options.threads)
-    if options.compile:
-        found = {"compilation machine": found, **compile_times(min(options.rounds, 3))}
-    else:
-        measured = speeds(options.rounds, [p for p in options.peers.split(",") if p], options.only)
-        found["versions"] |= measured.pop("versions")
-        found = {"machine": found, **measured}
-    if options.json:
+
+    def save(part):
+        """Add a part of the result to the file."""
+        if not options.json:
+            return
         before = json.loads(options.json.read_text()) if options.json.exists() else {}
+        if "versions" in part:
+            found["versions"] |= part.pop("versions")
+        key = "compilation machine" if options.compile else "machine"
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(before | found, indent=1) + "\n")
+        options.json.write_text(json.dumps(before | {key: found} | part, indent=1) + "\n")
+
+    if options.compile:
+        compile_times(min(options.rounds, 3), save)
+    else:
+        speeds(options.rounds, [p for p in options.peers.split(",") if p], options.only, save)
 
 
 if __name__ == "__main__":
