@@ -144,6 +144,19 @@ def shortfalls() -> str:
     return f"<p>These do not:</p><ul>{items}</ul>"
 
 
+def methods() -> str:
+    """Print how long each method of the chapter takes for one function."""
+    found = stored("autodiff")["methods"]
+    words = {
+        "function": "the function itself, compiled",
+        "gradient": "value and gradient by `dv.value_and_grad`",
+        "central": "gradient by central differences, `dv.numerical_gradient`",
+        "tape": "gradient by `dv.Tape`",
+    }
+    rows = [[words[k], time(found[k]), times(found[k] / found["function"])] for k in words]
+    return table(["Rosenbrock's function, n = 1000", "time", "times the function"], rows)
+
+
 def summary() -> str:
     """Say the result in a paragraph."""
     data = stored("autodiff")

@@ -451,6 +451,23 @@ def speeds(rounds, names, only, save):
         save({"inside": inside})
 
 
+def methods(save):
+    """Measure the chapter's ways to a gradient on one function."""
+
+    def taped():
+        tape = dv.Tape()
+        w = tape.variable(x)
+        return tape.gradient(np.sum(100 * (w[1:] - w[:-1] ** 2) ** 2 + (1 - w[:-1]) ** 2), w)
+
+    x = np.linspace(-1, 1, 1000)
+    both = dv.value_and_grad(rosenbrock)
+    calls = [(rosenbrock, (x,)), (both, (x,)), (dv.numerical_gradient, (rosenbrock, x)), (taped, ())]
+    for call, arguments in calls:  # compile
+        call(*arguments)
+    times = [measure([call], 15)[0] for call in calls]
+    save({"methods": dict(zip(("function", "gradient", "central", "tape"), times, strict=True))})
+
+
 # ------------------------------------------------------------------------------------------------- compilation
 
 LEFT_OUT = [
@@ -573,6 +590,8 @@ def main():
     if options.compile:
         compile_times(min(options.rounds, 3), save)
     else:
+        if not options.only:
+            methods(save)
         speeds(options.rounds, [p for p in options.peers.split(",") if p], options.only, save)
 
 

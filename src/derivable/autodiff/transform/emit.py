@@ -180,8 +180,17 @@ def element_node(array: Any, pattern: tuple[Any, ...], values: list[Any]) -> Any
     return ast.Subscript(array, index_node(pattern, values), ast.Load())
 
 
+def passed_on(node: Any) -> Any:
+    """Return what a sum over broadcast axes hands on as it is where there is nothing to sum."""
+    same = ("unbroadcast", "unbroadcast_1", "unbroadcast_2")
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in same:
+        node = node.args[0]
+    return node
+
+
 def borrowed(node: Any) -> bool:
     """Tell whether an expression is the memory of a variable: its name, or a view of it."""
+    node = passed_on(node)
     while isinstance(node, (ast.Subscript, ast.Attribute)) or (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -318,7 +327,6 @@ RESERVED = {
     "class",
     "del",
     "pass",
-    "k",
     "out",
 }
 

@@ -15,7 +15,21 @@ from derivable.autodiff.kinds import Kind
 
 APPEND = (("append",),)
 
-__all__ = ["APPEND", "Block", "Break", "For", "If", "Let", "Phi", "Raise", "Statement", "Value", "While", "Write", "walk"]
+__all__ = [
+    "APPEND",
+    "Block",
+    "Break",
+    "For",
+    "If",
+    "Let",
+    "Phi",
+    "Raise",
+    "Statement",
+    "Value",
+    "While",
+    "Write",
+    "walk",
+]
 
 
 @dataclass(eq=False)

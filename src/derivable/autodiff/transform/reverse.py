@@ -34,6 +34,7 @@ from derivable.autodiff.transform.emit import (
     name,
     negative,
     number_of,
+    passed_on,
     primal_node,
     product,
     template,
@@ -119,7 +120,6 @@ class Reverse:
         self.numbers: dict[Value, Any] = {}  # cotangents of arrays that are one number
         self.guards: dict[Value, Guard] = {}  # conditions without which a cotangent is zero, for it was not used
         self.changed: set[Value] = set()  # cotangents that were added to or set, in the blocks being written
-
 
     # ------------------------------------------------------------------------------------------------ scopes
 
@@ -207,7 +207,7 @@ class Reverse:
         if not isinstance(let, Let):
             return False
         if value.kind.ndim:
-            return is_view(value) or let.op == "global"
+            return (is_view(value) and let.op != "pop") or let.op == "global"
         if let.op == "**":
             return let.args[1].const in (2, 3)
         if let.op == "/":
@@ -391,8 +391,9 @@ class Reverse:
 
     def aliases(self, node: Any, value: Value) -> bool:
         """Tell whether the expression is the memory of another array that is changed in place, or that others see."""
-        if isinstance(node, ast.Name) and value.web() not in self.inplace and value not in self.wrt:
-            web = next((w for w, text in self.bar_names.items() if text == node.id), None)
+        inner = passed_on(node)
+        if isinstance(inner, ast.Name) and value.web() not in self.inplace and value not in self.wrt:
+            web = next((w for w, text in self.bar_names.items() if text == inner.id), None)
             if web is not None and web not in self.inplace and web not in self.outputs:
                 return False
         return borrowed(node)
