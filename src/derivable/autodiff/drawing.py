@@ -291,7 +291,7 @@ def _draw(graph: Graph, chosen: Node | None, words: str, digits: int) -> str:
     widths, rooms = {}, {}
     for v, label in enumerate(labels):
         here = [[e[2] for e in edges if e[0] == v], [e[3] for e in edges if e[1] == v]]
-        room = [CHARACTER * max(map(len, side), default=0) + 8 for side in here]
+        room = [CHARACTER * max(map(len, side), default=0) + 16 for side in here]
         ports = [(len(side) - 1) * max(room_, 36) + 16 for side, room_ in zip(here, room, strict=True)]
         widths[v] = max(len(label) * CHARACTER + 16, 60, *ports)
         rooms[v] = room
