@@ -1,17 +1,26 @@
 """Random programs, and their derivative by another road: dual numbers run through the same source.
 
-`python tests/autodiff/programs.py 2000` checks so many programs compiled; see tests/README.md.
+The generator asks a `random.Random` for each decision. Handed one by hypothesis (`sources()`), what it writes can be
+shrunk to a short program that still fails; handed a seeded one, it writes the same program each time:
+`python tests/autodiff/programs.py 2000` checks so many, compiled; see tests/README.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 import linecache
 import math
 import random
 import sys
 import types
+from collections import Counter
 
 import numpy as np
+
+try:
+    from autodiff import running
+except ImportError:  # run as a command from this folder
+    import running
 
 
 class Dual:
@@ -115,10 +124,15 @@ class DualMath:
         return lambda x: getattr(x, name)() if isinstance(x, Dual) else getattr(math, name)(x)
 
 
+def _elementwise(name):
+    return staticmethod(np.frompyfunc(lambda x: getattr(Dual.of(x), name)(), 1, 1))
+
+
 class DualNumPy:
     """What of NumPy the programs use, for arrays of dual numbers."""
 
-    sin, tanh, exp, sqrt = np.sin, np.tanh, np.exp, np.sqrt
+    sin, tanh, exp, sqrt = map(_elementwise, ("sin", "tanh", "exp", "sqrt"))
+    cumsum = staticmethod(np.cumsum)
     sum = staticmethod(np.sum)
 
     @staticmethod
@@ -137,8 +151,8 @@ class DualNumPy:
 class Generator:
     """Writes one random program `f(x, y, a)` of two numbers and an array of four."""
 
-    def __init__(self, seed, arrays=True):
-        self.r = random.Random(seed)
+    def __init__(self, r, arrays=True):
+        self.r = r
         self.arrays_on = arrays
         self.lines = []
         self.scalars = ["x", "y"]
@@ -189,6 +203,7 @@ class Generator:
         ]
         if self.arrays_on:
             forms.append(lambda: f"0.2 * np.sum({self.array()})")
+            forms.append(lambda: f"0.1 * (({self.array()}) @ {self.r.choice(self.arrays)})")
         if self.helpers:
             forms.append(lambda: f"{self.r.choice(self.helpers)}({self.atom()}, {self.atom()})")
         return self.r.choice(forms)()
@@ -196,7 +211,7 @@ class Generator:
     def array(self):
         a, b = self.r.choice(self.arrays), self.r.choice(self.arrays)
         return self.r.choice([a, f"{a} * {b}", f"np.tanh({a})", f"0.5 * {a} + {b}", f"np.sin({a}) * {self.r.choice(self.scalars)}",
-                              f"{a}[::-1] - {b}"])  # fmt: skip
+                              f"{a}[::-1] - {b}", f"np.cumsum(0.5 * {a})"])  # fmt: skip
 
     def condition(self):
         c = f"{self.atom()} {self.r.choice('<>')} {self.atom()}"
@@ -245,7 +260,8 @@ class Generator:
                 self.emit(depth, f"{p} = math.sin({p})")
         elif u < 0.46 and self.owned:
             name = self.r.choice(self.owned)
-            self.emit(depth, f"{name}[{self.index()}] {self.r.choice(['=', '+=', '-=', '*='])} {self.expression(1)}")
+            part = self.index() if self.r.random() < 0.75 else self.r.choice(["1:3", "::2", "2:", "::-1", ":"])
+            self.emit(depth, f"{name}[{part}] {self.r.choice(['=', '+=', '-=', '*='])} {self.expression(1)}")
         elif u < 0.5:
             name = self.fresh("b")
             make = self.r.choice(["np.zeros(4)", "a.copy()", self.array() if self.arrays_on else "a.copy()"])
@@ -325,11 +341,24 @@ class Generator:
 ARGUMENTS = (0.7, -0.4, np.array([0.3, -0.8, 1.1, 0.5]))
 
 
-def namespace(source, seed, math_, numpy_, wrap=lambda f: f):
+def sources():
+    """Return the hypothesis strategy of programs."""
+    from hypothesis import strategies as st
+
+    return st.randoms(use_true_random=False).map(lambda r: Generator(r).source())
+
+
+def seeded(seed):
+    """Return the program of a seed."""
+    return Generator(random.Random(seed)).source()
+
+
+def namespace(source, math_, numpy_, wrap=lambda f: f):
     """Run the source in a module of its own and return its `f`."""
-    file = f"<program {seed} {id(math_)}>"
+    key = hashlib.sha256(source.encode()).hexdigest()[:16]
+    file = f"<program {key} {id(math_)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    module = types.ModuleType(f"program_{seed}")
+    module = types.ModuleType(f"program_{key}")
     module.__dict__.update(math=math_, np=numpy_, max=max, min=min)
     if math_ is not math:
         module.__dict__.update(max=_pick("max"), min=_pick("min"))
@@ -339,9 +368,9 @@ def namespace(source, seed, math_, numpy_, wrap=lambda f: f):
     return module.__dict__["f"]
 
 
-def oracle(source, seed):
+def oracle(source):
     """Return the value and the six partial derivatives, by dual numbers; None where the program overflows."""
-    f = namespace(source, seed, DualMath(), DualNumPy)
+    f = namespace(source, DualMath(), DualNumPy)
     x, y, a = ARGUMENTS
     flat = [x, y, *a]
     partials = []
@@ -357,60 +386,95 @@ def oracle(source, seed):
     return (value, np.array(partials)) if np.all(np.isfinite(partials)) and np.max(np.abs(partials)) < 1e8 else None
 
 
-def check(seed, compiled=False, jvp=False):
-    """Check one program; return "right", "wrong: ...", "refused: ..." or "skipped"."""
-    from derivable.autodiff.derivative import derivative
-    from derivable.autodiff.kinds import DerivativeError, kind_of_value
-    from derivable.autodiff.verbs import grad, value_and_grad
+DIRECTION = (0.3, -1.2, np.array([0.7, 0.1, -0.4, 1.3]))
 
-    source = Generator(seed).source()
-    truth = oracle(source, seed)
+
+def check(source, compiled=False):
+    """Check one program; return "right", "wrong: ...", "refused: ..." or "skipped".
+
+    Compiled, its value and gradient. As plain Python (quick to make): value and gradient, gradient alone, the tangent
+    along a direction, and the tangent of the gradient, whose oracle are differences of the gradient.
+    """
+    import numba
+
+    from derivable.autodiff.kinds import DerivativeError
+    from derivable.autodiff.verbs import value_and_grad
+
+    truth = oracle(source)
     if truth is None:
         return "skipped"
     value, partials = truth
     try:
         if compiled:
-            import numba
-
-            f = numba.njit(namespace(source, seed, math, np, numba.njit))
-            got = value_and_grad(f, (0, 1, 2))(*ARGUMENTS)
+            got = value_and_grad(numba.njit(namespace(source, math, np, numba.njit)), (0, 1, 2))(*ARGUMENTS)
         else:
-            f = namespace(source, seed, math, np)
-            maker = value_and_grad(f, (0, 1, 2)).maker
-            kinds = tuple(kind_of_value(v, "argument") for v in ARGUMENTS)
-            got = maker.function_for(kinds, plain=True)(*ARGUMENTS)
-            only = grad(f, (0, 1, 2)).maker.function_for(kinds, plain=True)(*ARGUMENTS)
-            if not np.allclose(np.hstack(only), np.hstack(got[1]), rtol=1e-12, atol=1e-12):
-                return "wrong: grad and value_and_grad differ"
-            if jvp:
-                program = derivative(f, "jvp", (0, 1, 2)).maker.function_for(kinds, plain=True)
-                direction = (0.3, -1.2, np.array([0.7, 0.1, -0.4, 1.3]))
-                v, t = program(*ARGUMENTS, *direction)
-                expected = partials @ np.hstack(direction)
-                if not (np.isclose(v, value) and np.isclose(t, expected, rtol=1e-8, atol=1e-9)):
-                    return f"wrong: jvp {t} != {expected}"
+            got = running.value_and_grad(namespace(source, math, np), (0, 1, 2), ARGUMENTS)
     except DerivativeError as error:
         return f"refused: {error}"
-    good = np.isclose(got[0], value, rtol=1e-10, atol=1e-12)
     gradient = np.hstack(got[1])
-    if good and np.allclose(gradient, partials, rtol=1e-8, atol=1e-9):
-        return "right"
-    return f"wrong: {got[0]} != {value}, {gradient} != {partials}"
+    if not np.isclose(got[0], value, rtol=1e-10, atol=1e-12) or not close(gradient, partials):
+        return f"wrong: {got[0]} != {value}, {gradient} != {partials}"
+    return "right" if compiled else check_plain(namespace(source, math, np), value, partials)
 
 
-if __name__ == "__main__":
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    start = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    how = sys.argv[3] if len(sys.argv) > 3 else "compiled"
-    counts: dict[str, int] = {}
-    for s in range(start, start + number):
+def close(x, y, rtol=1e-8, atol=1e-9):
+    return np.allclose(x, y, rtol=rtol, atol=atol)
+
+
+def check_plain(f, value, partials):
+    """Check the other verbs of a program whose value and gradient are right."""
+    from derivable.autodiff.derivative import derivative
+    from derivable.autodiff.kinds import DerivativeError
+    from derivable.autodiff.verbs import grad
+
+    every = (0, 1, 2)
+    gradient = running.program(grad(f, every), ARGUMENTS)
+    if not close(np.hstack(gradient(*ARGUMENTS)), partials):
+        return "wrong: grad and value_and_grad differ"
+    v, t = running.jvp(f, every, ARGUMENTS, DIRECTION)
+    if not close(v, value, 1e-10, 1e-12) or not close(t, partials @ np.hstack(DIRECTION)):
+        return f"wrong: jvp {t} != {partials @ np.hstack(DIRECTION)}"
+    try:
+        second = running.program(derivative(grad(f, every), "jvp", every), ARGUMENTS)
+    except DerivativeError as error:
+        return f"refused: of second order: {error}"
+    again, product = map(np.hstack, second(*ARGUMENTS, *DIRECTION))
+    if not close(again, partials):
+        return f"wrong: hvp gives the gradient {again} != {partials}"
+
+    def moved(t):
+        return np.hstack(gradient(*(a + t * d for a, d in zip(ARGUMENTS, DIRECTION, strict=True))))
+
+    for step in (1e-5, 1e-6, 1e-7):  # a branch may turn within one step, not within all
+        expected = (moved(step) - moved(-step)) / (2 * step)
+        if close(product, expected, 1e-4, 1e-5 * (1 + np.max(np.abs(expected))) * 1e-6 / step):
+            return "right"
+    return f"wrong: hvp {product} != {expected}"
+
+
+def long_run(number, start, compiled):
+    """Check the programs of so many seeds, print every failure, and return the exit code."""
+    counts, refusals = Counter(), Counter()
+    for seed in range(start, start + number):
         try:
-            outcome = check(s, compiled=how == "compiled", jvp=how == "jvp")
+            outcome = check(seeded(seed), compiled)
         except Exception as error:
             outcome = f"error: {type(error).__name__}: {str(error)[:300]}"
         word = outcome.split(":")[0]
-        counts[word] = counts.get(word, 0) + 1
-        if word not in ("right", "skipped"):
-            print(s, outcome.replace("\n", " | ")[:400], flush=True)
-    print(counts)
-    sys.exit(1 if counts.get("wrong") or counts.get("error") else 0)
+        counts[word] += 1
+        if word == "refused":
+            refusals[outcome.strip().splitlines()[-1]] += 1
+        elif word not in ("right", "skipped"):
+            print(seed, outcome.replace("\n", " | ")[:400], flush=True)
+        if (seed + 1 - start) % 100 == 0:
+            print(seed + 1 - start, dict(counts), flush=True)
+    print(dict(counts))
+    for message, count in refusals.most_common(12):
+        print(f"{count:5} {message}")
+    return 1 if counts["wrong"] or counts["error"] else 0
+
+
+if __name__ == "__main__":
+    how = sys.argv[3] if len(sys.argv) > 3 else "compiled"
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    sys.exit(long_run(number, int(sys.argv[2]) if len(sys.argv) > 2 else 0, how == "compiled"))

@@ -29,6 +29,7 @@ class Kind:
 
     dtype: str
     ndim: int = 0
+    tape: bool = False  # a list of arrays of one dimension less, in the program of a derivative
 
     def __str__(self) -> str:
         word = {"b": "bool", "i": "int", "f4": "float32", "f8": "float64"}[self.dtype]
@@ -49,7 +50,7 @@ def join(first: Kind, second: Kind) -> Kind:
     """Return the kind of a variable that holds now one, now the other."""
     if first.ndim != second.ndim:
         raise DerivativeError(f"it is a {first} on one path and a {second} on another")
-    return Kind(max(first.dtype, second.dtype, key=ORDER.index), first.ndim)
+    return Kind(max(first.dtype, second.dtype, key=ORDER.index), first.ndim, first.tape)
 
 
 def _dtype(dtype: Any, what: str) -> str:

@@ -599,6 +599,16 @@ class Reader:
         size = self.let("shape", [array], INT, axis=0)
         return "range", (self.constant(0), size, self.constant(1), lambda i: self.element(array, [("i", i)]))
 
+    def count(self, node: ast.Call) -> Value:
+        """Read how many numbers a range holds."""
+        start, stop, step, _ = self.iterable(node)[1]
+        low, high = (start, stop) if step.const > 0 else (stop, start)
+        span = self.subtract(high, low)
+        size = abs(step.const)
+        if size != 1:
+            span = self.operate("//", [self.operate("+", [span, self.constant(size - 1)]), self.constant(size)])
+        return self.operate("maximum", [self.constant(0), span], call="max")
+
     def subtract(self, x: Value, y: Value) -> Value:
         if x.const is not None and y.const is not None:
             return self.constant(x.const - y.const)
@@ -676,7 +686,7 @@ class Reader:
 
     def read_List(self, node: ast.List) -> Any:
         if not node.elts and self.frames[-1].source.lookup("__name__").startswith("derivable_generated_"):
-            return self.let("tape", [], Kind("f8", 1))  # its kind is settled by the first array that goes onto it
+            return self.let("tape", [], Kind("f8", 1, tape=True))  # its kind is settled by the first array that goes onto it
         raise self.refuse(
             "lists are not supported", "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
         )
@@ -963,6 +973,8 @@ class Reader:
             function = self.expression(node.func)
         if not isinstance(function, Static):
             raise self.refuse(f"{ast.unparse(node.func)!r} is no function", "call a function")
+        if function.value is len and isinstance(node.args[0], ast.Call) and self.static(node.args[0].func) is range:
+            return self.count(node.args[0])
         if args is None:
             args = [self.expression(a) for a in node.args]
         return self.call(function.value, args, {k.arg: self.expression(k.value) for k in node.keywords}, node)  # type: ignore[misc]
@@ -1034,7 +1046,7 @@ class Reader:
         named = {k.arg: self.expression(k.value) for k in node.keywords if k.arg}
         if base.kind.ndim == 0 and name == "item":
             return base
-        if isinstance(base.define, Let) and base.define.op == "tape":
+        if base.kind.tape:
             return self.tape(base, name, args)
         if name not in array_rules.METHODS or base.kind.ndim == 0:
             raise self.refuse(f"the method {name!r} of a {base.kind} is not supported", "use the NumPy function")
@@ -1044,7 +1056,7 @@ class Reader:
         """Read what a generated program does with a tape of arrays: it appends, and takes back the last."""
         if name == "append":
             array = args[0]
-            tape.kind = Kind(array.kind.dtype, array.kind.ndim + 1)
+            tape.kind = Kind(array.kind.dtype, array.kind.ndim + 1, tape=True)
             self.block.statements.append(Write(tape, (("append",),), [], array, "", line=self.line, block=self.block))
             return Static(None)
         return self.let("pop", [tape], Kind(tape.kind.dtype, tape.kind.ndim - 1))

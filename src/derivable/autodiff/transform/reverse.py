@@ -57,11 +57,6 @@ CHEAP = {"+", "-", "*", "neg", "pos", "<", "<=", ">", ">=", "==", "!=", "and", "
 CHEAP |= {"abs", "maximum", "minimum", "float", "square", "stop", "//", "%", "const", "global", "&", "|", "^"}
 
 
-def is_tape(value: Value) -> bool:
-    """Tell whether a value is a tape of arrays, in the program of a derivative that is differentiated again."""
-    return isinstance(value.define, Let) and value.define.op == "tape"
-
-
 class Slot:
     """A place in the program for a statement that may turn out to be needed: setting a cotangent to zero."""
 
@@ -228,7 +223,7 @@ class Reverse:
     def zeros(self, web: Value, shape: Value | None) -> Any:
         if not self.analysis.kinds[web].ndim:
             return ast.Constant(0.0)
-        if is_tape(web):
+        if self.analysis.kinds[web].tape:
             return ast.List([], ast.Load())
         members = self.analysis.members[web]
         around = {id(b) for b in self.block.ancestors()}
