@@ -6,6 +6,8 @@ import hypothesis
 import pytest
 from autodiff import programs
 
+PHASES = (hypothesis.Phase.generate, hypothesis.Phase.shrink)  # "explain" costs as much again
+
 
 @pytest.mark.parametrize("block", range(6))
 def test_random_programs_as_plain_python(block):
@@ -13,7 +15,7 @@ def test_random_programs_as_plain_python(block):
     outcomes = Counter()
 
     @hypothesis.seed(block)
-    @hypothesis.settings(max_examples=50, database=None)
+    @hypothesis.settings(max_examples=50, database=None, phases=PHASES)
     @hypothesis.given(programs.sources())
     def check(source):
         outcome = programs.check(source)
