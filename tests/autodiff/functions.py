@@ -50,7 +50,7 @@ EXPRESSIONS = [
     *(f"dv.{name}(y)" for name in ACTIVATIONS.split()),
     *(f"dv.{name}(t)" for name in ("softsign", "sigmoid", "softplus", "silu", "gelu")),
     "np.arccosh(z)", "math.acosh(1.0 + s)", "np.abs(y)", "np.fabs(y)", "abs(y)", "abs(t)", "-y", "+y",
-    "math.floor(3.0 * t) * t", "math.ceil(3.0 * t) * s", "float(s) * 2.0", "dv.leaky_relu(y, 0.2)",
+    "math.floor(3.0 * t) * t", "math.ceil(3.0 * t) * s", ("float(s) * 2.0", "s * 2.0"), "dv.leaky_relu(y, 0.2)",
     # binary operations
     "x + y", "x - y", "x * y", "x / y", "x ** y", "y ** 2", "y ** 3", "y ** 4.0", "x ** 0.5", "x ** -1.5", "2.0 ** y",
     "z % x", "z // x * y", "s * y", "y / s", "s / y", "s ** y", "x ** s", "s ** t", "t ** 2", "s / t", "s % 0.25",
@@ -74,7 +74,7 @@ EXPRESSIONS = [
     "np.max(a)", "np.min(a)", "np.max(y) * y", "np.min(a[:, 1])", "np.linalg.norm(y)", "np.linalg.norm(a)",
     ("np.sum(a, axis=1).reshape(4, 1) * a", "np.sum(a, axis=1, keepdims=True) * a"),
     ("np.expand_dims(np.sum(a, axis=0), 0) + a", "np.sum(a, axis=0, keepdims=True) + a"),
-    "np.trace(q)", "np.trace(q @ q)", "y[np.argmax(x)] * x", "u * y[np.argmin(x)]", "y * np.count_nonzero(x > 0.4)",
+    "np.trace(q)", "np.trace(q @ q)", "np.tril(q) @ u", "np.triu(q, 1) * q", "y[np.argmax(x)] * x", "u * y[np.argmin(x)]", "y * np.count_nonzero(x > 0.4)",
     "np.log(np.sum(np.exp(y - np.max(y))))", "y - np.log(np.sum(np.exp(y)))", "np.sqrt(np.sum(y * y))",
     "np.cumsum(y)", "y.cumsum() * x", "np.cumprod(y)", "np.cumprod(x * y)", "np.sort(x)", "np.sort(y) * x",
     "y[np.argsort(x)]", "x[np.argsort(y)] * y", "(y * y).max()",

@@ -28,7 +28,12 @@ PARTIALS: dict[str, tuple[str | None, ...]] = {
     "dgelu": ("0.3989422804014327 * (2 - x * x) * exp(-0.5 * x * x)",),
     "gelu_tanh": ("dgelu_tanh(x)",),
 }
-ACTIVATION_NAMES = set(activations.__all__) & (set(PARTIALS) | {"dgelu_tanh"})
+# gelu_tanh(x) = x (1 + tanh u) / 2 with u = c (x + 0.044715 x^3); below its second derivative, written with u, u', u''.
+_U, _DU = "(0.7978845608028654 * x * (1 + 0.044715 * x * x))", "(0.7978845608028654 + 0.10703222440890037 * x * x)"
+PARTIALS["dgelu_tanh"] = (
+    f"dtanh({_U}) * ({_DU} + x * (0.10703222440890037 * x - tanh({_U}) * {_DU} * {_DU}))",
+)
+ACTIVATION_NAMES = set(activations.__all__) & set(PARTIALS)
 DEFAULTS: dict[str, Any] = {"activation leaky_relu": 0.01, "activation dleaky_relu": 0.01}
 
 for _name, _partials in PARTIALS.items():

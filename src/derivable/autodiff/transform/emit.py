@@ -24,7 +24,7 @@ from derivable.jit import cache_folder, kernel
 
 __all__ = ["APPEND", "Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
 
-SCALAR = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
+SCALAR = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "abs": "fabs"}
 
 
 # ------------------------------------------------------------------------------------------------ expressions
