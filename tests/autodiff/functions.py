@@ -223,7 +223,9 @@ class Function:
         """Return the function, or the sum over its results weighted by the last argument, `c`."""
         parameters = ", ".join(self.names)
         inner = "".join(f"    {line}\n" for line in (body or self.body).split("\n"))
-        source = f"def f({parameters}):\n{inner}\n\ndef weighted({parameters}, c):\n    return np.sum(c * f({parameters}))\n"
+        source = (
+            f"def f({parameters}):\n{inner}\n\ndef weighted({parameters}, c):\n    return np.sum(c * f({parameters}))\n"
+        )
         file = f"<{self.name} {sorted(modules)}>"
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
         module = types.ModuleType("function")

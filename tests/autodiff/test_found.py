@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from autodiff import running as plain
 from numba import njit
 
 import derivable as dv
+from autodiff import running as plain
 
 X = np.array([0.3, 0.8, 1.2, 0.5, 0.7])
 

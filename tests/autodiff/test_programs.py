@@ -4,6 +4,7 @@ from collections import Counter
 
 import hypothesis
 import pytest
+
 from autodiff import programs
 
 PHASES = (hypothesis.Phase.generate, hypothesis.Phase.shrink)  # "explain" costs as much again
@@ -30,6 +31,8 @@ def test_random_programs_as_plain_python(block):
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_random_programs_compiled(block):
-    outcomes = {seed: programs.check(programs.seeded(seed), compiled=True) for seed in range(10 * block, 10 * block + 10)}
+    outcomes = {
+        seed: programs.check(programs.seeded(seed), compiled=True) for seed in range(10 * block, 10 * block + 10)
+    }
     assert not [o for o in outcomes.items() if o[1].split(":")[0] not in ("right", "skipped", "refused")]
     assert sum(o == "right" for o in outcomes.values()) >= 7

@@ -20,9 +20,7 @@ TOLERANCE = {"rtol": 1e-10, "atol": 1e-12}
 
 def directions(function, seed=0):
     rng = np.random.default_rng(seed)
-    return tuple(
-        rng.normal(size=np.shape(v)) if np.ndim(v) else float(rng.normal()) for v in function.moving
-    )
+    return tuple(rng.normal(size=np.shape(v)) if np.ndim(v) else float(rng.normal()) for v in function.moving)
 
 
 def expected(function):
@@ -108,6 +106,27 @@ def test_functions_as_plain_python(start):
         except Exception as error:
             wrong.append(f"{function.name}: {type(error).__name__}: {error}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, 9, 3))
+def test_every_ninth_function_compiled(start):
+    """Its value and gradient: the other verbs are compiled by the command."""
+    pytest.importorskip("jax", reason="the oracle is JAX")
+    from numba import njit
+
+    from derivable.autodiff.verbs import value_and_grad
+
+    chosen = [f for f in FUNCTIONS[4::9] if "conv" not in f.body and "pool" not in f.body]
+    assert len(chosen) >= 35
+    for function in chosen[start::9] + chosen[start + 1 :: 9] + chosen[start + 2 :: 9]:
+        _, value, c, _, gradient, _ = expected(function)
+        made = value_and_grad(function.make(weighted=True, wrap=njit), function.argnums)
+        total, found = made(*function.arguments, c if c.ndim else float(c))
+        np.testing.assert_allclose(total, np.sum(c * value), err_msg=function.name, **TOLERANCE)
+        for a, b in zip(found, gradient, strict=True):
+            np.testing.assert_allclose(a, np.asarray(b), err_msg=function.name, **TOLERANCE)
 
 
 def test_there_are_more_than_two_hundred_different_functions():

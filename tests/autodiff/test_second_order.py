@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from autodiff import running
 from numba import njit
 
 import derivable as dv
+from autodiff import running
 
 RNG = np.random.default_rng(2)
 X, W, V = RNG.normal(size=(4, 3)), 0.5 * RNG.normal(size=(3, 3)), RNG.normal(size=3)

@@ -202,6 +202,7 @@ class Maker:
             if self.verb == "vjp":
                 ends = [(ast.unparse(node), v, reverse.primal.read(v)) for v, node in seeds if v.kind.ndim]
                 forward_part += [_same_shape(t, ast.unparse(n), "the cotangent", "the result") for t, _, n in ends]
+
             def result(v: Value) -> Any:
                 node = reverse.primal.read(v)
                 if not reverse.is_restored(v):

@@ -30,9 +30,7 @@ PARTIALS: dict[str, tuple[str | None, ...]] = {
 }
 # gelu_tanh(x) = x (1 + tanh u) / 2 with u = c (x + 0.044715 x^3); below its second derivative, written with u, u', u''.
 _U, _DU = "(0.7978845608028654 * x * (1 + 0.044715 * x * x))", "(0.7978845608028654 + 0.10703222440890037 * x * x)"
-PARTIALS["dgelu_tanh"] = (
-    f"dtanh({_U}) * ({_DU} + x * (0.10703222440890037 * x - tanh({_U}) * {_DU} * {_DU}))",
-)
+PARTIALS["dgelu_tanh"] = (f"dtanh({_U}) * ({_DU} + x * (0.10703222440890037 * x - tanh({_U}) * {_DU} * {_DU}))",)
 ACTIVATION_NAMES = set(activations.__all__) & set(PARTIALS)
 DEFAULTS: dict[str, Any] = {"activation leaky_relu": 0.01, "activation dleaky_relu": 0.01}
 

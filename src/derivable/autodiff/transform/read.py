@@ -686,7 +686,9 @@ class Reader:
 
     def read_List(self, node: ast.List) -> Any:
         if not node.elts and self.frames[-1].source.lookup("__name__").startswith("derivable_generated_"):
-            return self.let("tape", [], Kind("f8", 1, tape=True))  # its kind is settled by the first array that goes onto it
+            return self.let(
+                "tape", [], Kind("f8", 1, tape=True)
+            )  # its kind is settled by the first array that goes onto it
         raise self.refuse(
             "lists are not supported", "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
         )
