@@ -158,7 +158,7 @@ class Analysis:
         for s in self.statements:
             if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
                 continue
-            if self.mirrored(s.target):
+            if self.mirrored(s.target) or self.shape_only(s.target):
                 continue
             origin = self.origin(s.target)
             for w in self.writes:
@@ -174,6 +174,12 @@ class Analysis:
                         f"since\n    {s.line}\n"
                         "use .copy() there, or write through one name"
                     )
+
+    def shape_only(self, value: Value) -> bool:
+        """Tell whether nothing of an array is asked but its shape."""
+        users = [s for s in self.statements if any(u is value for u in uses(s))]
+        plain = all(isinstance(s, Let) and (s.op in ("alloc_like", "shape")) for s in users)
+        return plain and len(self.members[value.web()]) == 1 and value not in leaves(self.program.result)
 
     def origin(self, value: Value) -> Value:
         """Return the allocation, argument or phi that a view leads back to."""

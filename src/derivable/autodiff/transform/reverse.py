@@ -174,7 +174,7 @@ class Reverse:
         if not isinstance(let, Let):
             return False
         if value.kind.ndim:
-            return is_view(value) or let.op == "global"
+            return (is_view(value) and let.op != "pop") or let.op == "global"
         if let.op == "**":
             return let.args[1].const in (2, 3)
         if let.op == "/":
