@@ -95,17 +95,6 @@ def test_reverse_over_reverse_of_changing_arrays_is_refused():
         running.grad_grad(filled, (0, 1, 2), arguments, arguments)
 
 
-def test_lists_stay_refused():
-    @njit
-    def f(x):
-        items = []
-        items.append(x)
-        return items.pop()
-
-    with pytest.raises(dv.DerivativeError, match="lists are not supported"):
-        dv.grad(f)(1.0)
-
-
 @pytest.mark.slow
 def test_compiled():
     f = njit(recurrent)

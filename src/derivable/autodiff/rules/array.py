@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from derivable.autodiff.kinds import Kind
+from derivable.autodiff.rules.table import NAMES
 
 __all__ = ["CUSTOM", "FUNCTIONS", "METHODS", "Forms", "Refused", "Spread"]
 
@@ -45,6 +46,7 @@ class Forms:
         terms: instead of `forward`, the tangent as a sum: for each argument the term that its own tangent gives.
         view: whether the result may share memory with the first argument.
         mirror: whether the same call on the cotangent of the first argument is the view for the cotangent.
+        used: the condition on the elements of the argument that have a share at all.
         joint: one expression for all cotangents at once, a tuple.
         objects: what the expressions need by name.
     """
@@ -55,6 +57,7 @@ class Forms:
     forward: str | None = None
     view: bool = False
     mirror: bool = False
+    used: str | None = None
     joint: str | None = None
     objects: dict[str, Any] = field(default_factory=dict)
     terms: list[str | None] = field(default_factory=list)
@@ -191,13 +194,14 @@ def _var(x: Kind) -> Forms:
 @define("std", "x", np.std, method="std")
 def _std(x: Kind) -> Forms:
     partial = "(1.0 / (x.size * (z + (z == 0)))) * (x - np.mean(x))"
-    return Forms(Kind(_float(x)), "np.std(x)", [f"g * {partial}"], f"np.sum({partial} * dx)")
+    return Forms(Kind(_float(x)), "np.std(x)", [f"(g + 0 * z) * {partial}"], f"np.sum({partial} * dx) + 0 * z")
 
 
 def _extreme(name: str) -> Callable[[Kind], Forms]:
     def make(x: Kind) -> Forms:
-        share = "((x == z) / np.sum(x == z))"
-        return Forms(Kind(x.dtype), f"np.{name}(x)", [f"g * {share}"], f"np.sum({share} * dx)")
+        share = "pick(x == z, g / np.sum(x == z), 0.0)"
+        tangent = "np.sum(pick(x == z, dx, 0.0)) / np.sum(x == z)"
+        return Forms(Kind(x.dtype), f"np.{name}(x)", [share], tangent, used="x == z")
 
     return make
 
@@ -209,7 +213,9 @@ define("min", "x", np.min, np.amin, method="min")(_extreme("min"))
 @define("norm", "x", np.linalg.norm)
 def _norm(x: Kind) -> Forms:
     partial = "x / (z + (z == 0))"
-    return Forms(Kind(_float(x)), "np.linalg.norm(x)", [f"g * ({partial})"], f"np.sum({partial} * dx)")
+    return Forms(
+        Kind(_float(x)), "np.linalg.norm(x)", [f"(g + 0 * z) * ({partial})"], f"np.sum({partial} * dx) + 0 * z"
+    )
 
 
 @define("trace", "x", np.trace)
@@ -389,6 +395,22 @@ def _stack(*arrays: Kind, axis: int = 0) -> Forms:
     )
 
 
+def literal(sort: str, shape: tuple[int, ...]) -> Forms:
+    """Return the forms of np.array of numbers."""
+    places = list(np.ndindex(shape))
+    dtype = {"i": "np.int64", "b": "np.bool_", "f4": "np.float32", "f8": "np.float64"}[sort]
+
+    def text(letter: str) -> str:
+        names = [f"{letter}{k}" for k in range(len(places))]
+        if len(shape) == 2:
+            n = shape[1]
+            names = [f"[{', '.join(names[k : k + n])}]" for k in range(0, len(names), n)]
+        return f"np.array([{', '.join(names)}], {dtype})"
+
+    reverse: list[str | None] = [f"g[{', '.join(map(str, p))}]" if sort[0] == "f" else None for p in places]
+    return Forms(Kind(sort, len(shape)), text("x"), reverse, text("dx") if sort[0] == "f" else "zero")
+
+
 @define("expand_dims", "x | axis", np.expand_dims)
 def _expand_dims(x: Kind, axis: Any) -> Forms:
     axis = _axis(axis, x.ndim + 1, "expand_dims") or 0
@@ -458,10 +480,8 @@ def _register_kernels() -> None:
     def _unbroadcast(x: Kind, y: Kind) -> Forms:
         return Forms(Kind(x.dtype, y.ndim), "unbroadcast(x, y)", [Spread("g"), None], "unbroadcast(dx, y)")
 
-    @define("strong_array", "x, y", kernels.strong_array)
-    def _strong_array(x: Kind, y: Kind) -> Forms:
-        return Forms(Kind(_both(x, y), max(x.ndim, y.ndim)), "strong_array(x, y)", ["g * y", "strong_array(g, x)"],
-                     "dx * y + strong_array(x, dy)")  # fmt: skip
+    define("narrow", "x, y", kernels.narrow)(lambda x, y: Forms(Kind("b", y.ndim), "narrow(x, y)", [None, None], "zero"))
+    NAMES[kernels.pick] = "pick"
 
     @define("scatter", "x, y, w", kernels.scatter)
     def _scatter(x: Kind, y: Kind, w: Kind) -> Forms:

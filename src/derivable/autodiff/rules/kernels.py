@@ -1,9 +1,10 @@
-"""Kernels that generated programs call: strong zeros, sums over broadcast axes, growing tapes, array derivatives."""
+"""Kernels that generated programs call: selection, sums over broadcast axes, growing tapes, array derivatives."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 
 from derivable.jit import kernel
@@ -13,26 +14,38 @@ __all__ = [
     "cholesky_tangent",
     "cumprod_reverse",
     "cumprod_tangent",
+    "narrow",
+    "overlap",
+    "pick",
     "prod_reverse",
     "reserve",
     "scatter",
     "scatter_mask",
-    "strong",
-    "strong_array",
-    "unbroadcast",
+        "unbroadcast",
 ]
 
 
-@kernel
-def strong(g: float, partial: float) -> float:
-    """Return `g * partial`, and 0 where g is 0 even if the partial is infinite."""
-    return 0.0 if g == 0.0 else g * partial
+@numba.vectorize(cache=True)
+def pick(c: Any, a: Any, b: Any) -> Any:
+    """Return a where c holds and b elsewhere; Numba fuses it with the operations around it, unlike np.where."""
+    return a if c else b
 
 
 @kernel
-def strong_array(g: Any, partial: Any) -> Any:
-    """Return `g * partial` elementwise, and 0 where g is 0 even if the partial is infinite."""
-    return np.where(g == 0.0, 0.0, g * partial)
+def narrow(c: Any, like: Any) -> Any:
+    """Tell, for each element of `like`, whether c holds anywhere where that element was broadcast to."""
+    shape = np.broadcast_shapes(c.shape, like.shape)
+    wide = np.broadcast_to(c, shape)
+    out = np.zeros(like.size, np.bool_)
+    lead = wide.ndim - like.ndim
+    for index, value in np.ndenumerate(wide):
+        if value:
+            place = 0
+            for axis in range(like.ndim):
+                size = like.shape[axis]
+                place = place * size + (index[lead + axis] if size != 1 else 0)
+            out[place] = True
+    return out.reshape(like.shape)
 
 
 @kernel
@@ -56,6 +69,52 @@ def unbroadcast(g: Any, like: Any) -> Any:
                 scale *= size
         out[place] += flat[k]
     return out.reshape(like.shape)
+
+
+@kernel
+def overlap(a: Any, b: Any) -> bool:
+    """Tell whether two arrays have an element in common."""
+    if a.size == 0 or b.size == 0:
+        return False
+    low_a, high_a = bounds(a)
+    low_b, high_b = bounds(b)
+    if high_a <= low_b or high_b <= low_a:
+        return False
+    places = np.empty(a.size, np.int64)  # of one of the elements, in order; strides may interleave the arrays
+    k = 0
+    for index in np.ndindex(a.shape):
+        places[k] = address(a, index)
+        k += 1
+    places.sort()
+    for index in np.ndindex(b.shape):
+        place = address(b, index)
+        k = np.searchsorted(places, place + b.itemsize)
+        if k > 0 and places[k - 1] + a.itemsize > place:
+            return True
+    return False
+
+
+@kernel
+def bounds(a: Any) -> tuple[int, int]:
+    """Return the first address of an array's memory and the one behind its last."""
+    low = a.ctypes.data
+    high = low + a.itemsize
+    for k in range(a.ndim):
+        reach = a.strides[k] * (a.shape[k] - 1)
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+    return low, high
+
+
+@kernel
+def address(a: Any, index: Any) -> int:
+    """Return the address of an element."""
+    place = a.ctypes.data
+    for k in range(a.ndim):
+        place += index[k] * a.strides[k]
+    return place
 
 
 @kernel

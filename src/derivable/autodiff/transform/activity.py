@@ -5,6 +5,7 @@ from __future__ import annotations
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
 from derivable.autodiff.rules.table import ELEMENTWISE
 from derivable.autodiff.transform.program import (
+    APPEND,
     For,
     If,
     Let,
@@ -20,7 +21,7 @@ from derivable.autodiff.transform.program import (
 )
 from derivable.autodiff.transform.read import leaves
 
-__all__ = ["Analysis"]
+__all__ = ["Analysis", "dependent", "is_view", "regular"]
 
 
 class Analysis:
@@ -127,8 +128,16 @@ class Analysis:
         for fresh, v in enumerate(arrays, 1):
             v.roots = frozenset() if isinstance(v.define, Phi) or is_view(v) else frozenset([fresh])
         changed = True
+        lists = [v for members in self.members.values() for v in members if v.kind.stack is not None]
+        for v in lists:
+            v.roots = frozenset()
+        appends = [s for s in self.statements if isinstance(s, Write) and s.pattern == APPEND]
         while changed:
             changed = False
+            for s in appends:  # a list may reach its loop through phis: what one of its names gets, all have
+                for v in self.members[s.array.web()]:
+                    if not s.value.roots <= v.roots:
+                        v.roots, changed = v.roots | s.value.roots, True
             for v in arrays:
                 if isinstance(v.define, Phi):
                     roots = frozenset().union(*(i.roots for i in v.define.inputs))
@@ -141,7 +150,7 @@ class Analysis:
 
     def check_writes(self) -> None:
         """Refuse writes whose effect on other names cannot be followed."""
-        self.writes = [s for s in self.statements if isinstance(s, Write)]
+        self.writes = [s for s in self.statements if isinstance(s, Write) and s.pattern != APPEND]
         arguments = {r for p in self.program.parameters for v in leaves(p) if isinstance(v, Value) for r in v.roots}
         for w in self.writes:
             if w.array.roots & arguments:
@@ -153,7 +162,9 @@ class Analysis:
         for s in self.statements:
             if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
                 continue
-            if self.mirrored(s.target) or (self.forward and self.same_in_tangents(s.target)):
+            if self.mirrored(s.target) or self.shape_only(s.target):
+                continue
+            if self.forward and self.same_in_tangents(s.target):
                 continue
             origin = self.origin(s.target)
             for w in self.writes:
@@ -164,11 +175,19 @@ class Analysis:
                     or any(loop not in born for loop in same_loop)
                     or isinstance(origin.define, Phi)
                 ):
+                    remedy = "use .copy() there, or write through one name"
+                    if s.op == "pop":
+                        remedy = "use forward mode for the outer derivative: hvp, or jvp of grad"
                     raise DerivativeError(
                         f"{self.program.name}:\n    {w.line}\nthis writes to memory that has two names, "
-                        f"since\n    {s.line}\n"
-                        "use .copy() there, or write through one name"
+                        f"since\n    {s.line}\n{remedy}"
                     )
+
+    def shape_only(self, value: Value) -> bool:
+        """Tell whether nothing of an array is asked but its shape."""
+        users = [s for s in self.statements if any(u is value for u in uses(s))]
+        plain = all(isinstance(s, Let) and (s.op in ("alloc_like", "shape")) for s in users)
+        return plain and len(self.members[value.web()]) == 1 and value not in leaves(self.program.result)
 
     def origin(self, value: Value) -> Value:
         """Return the allocation, argument or phi that a view leads back to."""
@@ -182,7 +201,7 @@ class Analysis:
             if len(self.members[value.web()]) > 1:
                 return False
             let = value.define
-            if let.op == "array" and not let.info["forms"].mirror:
+            if let.op == "pop" or (let.op == "array" and not let.info["forms"].mirror):
                 return False
             value = let.args[0]
         return len(self.members[value.web()]) == 1
@@ -252,7 +271,7 @@ def is_view(value: Value) -> bool:
         return False
     if let.op == "getitem":
         return not let.info["fancy"]
-    return let.op == "copy" or (let.op == "array" and let.info["forms"].view)
+    return let.op in ("copy", "pop") or (let.op == "array" and let.info["forms"].view)
 
 
 def dependent(let: Let) -> list[bool]:
@@ -270,3 +289,14 @@ def dependent(let: Let) -> list[bool]:
     if let.op == "alloc_like":
         return [k == 1 for k in range(len(let.args))]
     return [k == 0 and let.op in ("copy", "getitem", "pop") for k in range(len(let.args))]
+
+
+def regular(op: str, k: int, let: Let) -> bool:
+    """Tell whether a partial needs no edge, because of what is known of the arguments."""
+    if op == "**":  # for exponents of at least 1 the slope does not vanish at infinity
+        second = let.args[1].const
+        return k == 1 or (second is not None and (second >= 1 or second == 0))
+    if op == "/":  # by a number; or of one so small that the quotient is 0 where the denominator overflows
+        first, second = (a.const for a in let.args)
+        return second is not None or (first is not None and abs(first) < 1e150)
+    return False

@@ -18,11 +18,11 @@ from derivable.autodiff.rules import kernels
 from derivable.autodiff.rules.activations import ACTIVATION_NAMES
 from derivable.autodiff.rules.table import ELEMENTWISE, OPERATORS
 from derivable.autodiff.transform.activity import Analysis
-from derivable.autodiff.transform.program import Break, For, If, Let, Raise, Value, While, Write, inner, uses
+from derivable.autodiff.transform.program import APPEND, Break, For, If, Let, Raise, Value, While, Write, inner, uses
 from derivable.autodiff.transform.read import leaves
 from derivable.jit import cache_folder, kernel
 
-__all__ = ["APPEND", "Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
+__all__ = ["Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
 
 SCALAR = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "abs": "fabs"}
 
@@ -64,6 +64,9 @@ class _Fill(ast.NodeTransformer):
         return ast.Attribute(self.visit(node.value), node.attr, node.ctx)
 
     def visit_Call(self, node: ast.Call) -> Any:
+        if isinstance(node.func, ast.Name) and node.func.id == "pick" and not self.arrays:
+            test, yes, no = (self.visit(a) for a in node.args)
+            return ast.IfExp(test, yes, no)
         if isinstance(node.func, ast.Name) and node.func.id in ELEMENTWISE and not hasattr(kernels, node.func.id):
             word = node.func.id
             function = f"np.{word}" if self.arrays or word in ("sign",) else f"math.{SCALAR.get(word, word)}"
@@ -83,6 +86,8 @@ class _Fill(ast.NodeTransformer):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
         x = self.visit(node.operand)
+        if isinstance(node.op, ast.Not) and self.arrays:
+            return ast.Call(_parsed("np.logical_not"), [x], [])
         a = number_of(x)
         return literal(-a) if isinstance(node.op, ast.USub) and a is not None else ast.UnaryOp(node.op, x)
 
@@ -190,7 +195,6 @@ def borrowed(node: Any) -> bool:
     return isinstance(node, ast.Name)
 
 
-APPEND = (("append",),)  # the pattern of a write that puts an array onto a tape
 LETTERS = ("x", "y", "w", "v", "u")
 
 
@@ -201,6 +205,10 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return literal(let.target.const, as_float)
     if op == "copy":
         return args[0]
+    if op == "newlist":
+        return ast.List([], ast.Load())
+    if op == "pop":
+        return template("x.pop()", {"x": args[0]})
     if op == "stop":
         return args[0]
     if op in OPERATORS:
@@ -217,10 +225,6 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return ast.UnaryOp(ast.Not(), args[0])
     if op == "~":
         return ast.UnaryOp(ast.Invert(), args[0])
-    if op == "tape":
-        return ast.List([], ast.Load())
-    if op == "pop":
-        return template("x.pop()", {"x": args[0]})
     if op == "getitem":
         return element_node(args[0], info["pattern"], args[1:])
     if op == "shape":
@@ -236,6 +240,8 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return ast.Call(_parsed("np." + info["fill"]), [*args, *extra], [])
     if op == "global":
         return name(info["text"])
+    if op == "clip" and not let.target.kind.ndim:  # Numba clips arrays only
+        return template("min(max(x, y), w)", letters(let, args))
     if op == "array":
         return template(info["forms"].primal, letters(let, args))
     return ast.Call(_parsed(info["call"]), args, [])
@@ -409,7 +415,9 @@ class Primal:
         for a in s.args:
             reads |= self.pending[a][1] if a in self.pending else {self.names.webs[a.web()]}
         node = primal_node(s, [self.read(a) for a in s.args], self.analysis.kinds[target.web()].dtype[0] == "f")
-        if target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:
+        if s.op == "pop":
+            self.flush(memory=True)
+        elif target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:
             self.pending[target] = (node, reads, touches, s.line)
             return
         text = self.names.webs[target.web()]
@@ -420,7 +428,7 @@ class Primal:
     def write_node(self, s: Write) -> list[Any]:
         array = self.read(s.array)
         if s.pattern == APPEND:
-            return [ast.Expr(template("x.append(y)", {"x": array, "y": self.read(s.value)}))]
+            return [ast.Expr(template("x.append(v)", {"x": array, "v": self.read(s.value)}))]
         index = index_node(s.pattern, [self.read(i) for i in s.index])
         target = ast.Subscript(array, index, ast.Store())
         value = self.read(s.value)

@@ -11,10 +11,9 @@ from typing import Any
 
 from derivable.autodiff.kinds import DerivativeError, Kind
 from derivable.autodiff.rules.array import REFUSE
-from derivable.autodiff.rules.table import ELEMENTWISE
-from derivable.autodiff.transform.activity import Analysis, dependent, is_view
+from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
-    APPEND,
     Names,
     Primal,
     assign,
@@ -23,12 +22,14 @@ from derivable.autodiff.transform.emit import (
     letters,
     literal,
     name,
+    negative,
     number_of,
     primal_node,
     product,
     template,
 )
-from derivable.autodiff.transform.program import Block, Break, For, If, Let, Program, Raise, Value, While, Write
+from derivable.autodiff.transform.guards import Guard, condition, written
+from derivable.autodiff.transform.program import APPEND, Block, Break, For, If, Let, Program, Raise, Value, While, Write
 from derivable.autodiff.transform.read import leaves
 
 __all__ = ["Forward"]
@@ -61,6 +62,7 @@ class Forward:
         }
         self.keep = {v for v in keep if self.reads_it(v)}
         self.primal = Primal(self.analysis, self.names, self.keep)
+        self.guards: dict[Value, Guard] = {}  # conditions without which a tangent is zero, for nothing moves
 
     def reads_it(self, value: Value) -> bool:
         for s in self.analysis.statements:
@@ -114,7 +116,7 @@ class Forward:
                         p.out.append(assign(text, saved))
                     elif s.op == "const" and len(self.analysis.members[s.target.web()]) == 1:
                         p.let(s)
-                    elif s.op in ("alloc", "alloc_like", "const", "global") or not any(
+                    elif s.op in ("alloc", "alloc_like", "const", "global", "newlist") or not any(
                         d is not None for d in map(self.dot, s.args)
                     ):
                         p.let(s)
@@ -187,9 +189,10 @@ class Forward:
     def write(self, s: Write) -> None:
         if s.pattern == APPEND:
             value = self.dot(s.value)
-            if value is None:
+            if value is None and s.value.kind.ndim:
                 value = template("np.zeros_like(x)", {"x": self.read(s.value)})
-            self.primal.out.append(ast.Expr(template("x.append(y)", {"x": self.dot(s.array), "y": value})))
+            given = {"x": self.dot(s.array), "v": value if value is not None else ast.Constant(0.0)}
+            self.primal.out.append(ast.Expr(template("x.append(v)", given)))
             return
         target = ast.Subscript(self.dot(s.array), index_node(s.pattern, [self.read(i) for i in s.index]), ast.Store())
         value = self.dot(s.value)
@@ -210,7 +213,7 @@ class Forward:
 
     def zero(self, s: Let) -> Any:
         """Return a tangent of zeros for the target of a statement."""
-        if s.op == "tape":
+        if s.target.kind.stack is not None:
             return ast.List([], ast.Load())
         if not s.target.kind.ndim:
             return ast.Constant(0.0)
@@ -226,6 +229,19 @@ class Forward:
             return template("x.copy()", {"x": node})
         return node
 
+    def lasting(self, s: Let) -> bool:
+        """Tell whether all values of a statement keep their variables to themselves, so that conditions last."""
+        several = any(len(self.analysis.members[v.web()]) > 1 for v in [*s.args, s.target] if v.const is None)
+        return not several and not written(s.args, self.analysis)
+
+    def guard(self, s: Let, k: int, given: dict[str, Any]) -> Guard | None:
+        """Return the condition without which argument k does not move the result."""
+        outer = self.guards.get(s.args[k])
+        if s.op not in SELECTORS:
+            return outer
+        own = condition(s, k, given)
+        return own if outer is None else outer.combine(own, True)
+
     def tangent_of(self, s: Let, output: Any) -> Any:
         """Return the expression of a target's tangent, which may be the tangent of an argument or a view of it."""
         op, z = s.op, s.target
@@ -233,6 +249,8 @@ class Forward:
         if all(d is None for d in dots):
             return self.zero(s)
         values = [self.read(a) for a in s.args]
+        if op == "copy" and s.args[0] in self.guards and self.lasting(s):
+            self.guards[z] = self.guards[s.args[0]]
         if op in ("copy", "getitem", "pop"):
             return primal_node(s, [dots[0], *values[1:]], False)
         if op in ("alloc", "alloc_like"):
@@ -273,23 +291,35 @@ class Forward:
                 return template(" + ".join(halves), given | letters(s, full, "d"), arrays=True)
             return template(forms.forward, given | letters(s, full, "d"), arrays=True)
         rule, arrays = ELEMENTWISE[op], bool(z.kind.ndim)
+        if self.lasting(s):
+            guards = [self.guard(s, k, given) for k, d in enumerate(dots) if d is not None]
+            joint = guards[0]
+            for g in guards[1:]:
+                joint = joint.combine(g, False) if joint is not None and g is not None else None
+            if joint is not None:
+                self.guards[z] = joint
         total: Any = None
-        for k, (d, a) in enumerate(zip(dots, s.args, strict=True)):
-            if d is None:
-                continue
-            if op == "where":
-                zero = ast.Constant(0.0)
-                pair = {"c": values[0], "a": d if k == 1 else zero, "b": d if k == 2 else zero}
-                term = template("np.where(c, a, b)", pair) if arrays else ast.IfExp(pair["c"], pair["a"], pair["b"])
-            else:
+        if op in SELECTORS:
+            zeros = [d if d is not None else ast.Constant(0.0) for d in dots]
+            total = template(SELECTORS[op].tangent, given | letters(s, zeros, "d"), arrays)
+        else:
+            for k, d in enumerate(dots):
+                if d is None:
+                    continue
                 partial = template(rule.partials[k] or "0.0", given, arrays)
+                if number_of(partial) == 0:
+                    continue
                 term = product(d, partial)
-                if rule.strong and number_of(partial) is None and not (op == "/" and k == 0 and s.args[1].const):
-                    whole = arrays and a.kind.ndim
-                    term = template("strong_array(g, p)" if whole else "strong(g, p)", {"g": d, "p": partial})
-                    if arrays and not whole:
-                        term = product(d, partial)
-            total = term if total is None else ast.BinOp(total, ast.Add(), term)
+                if op == "/" and k == 1:
+                    term = negative(template("d / y * z", given | {"d": d}))  # as in reverse mode; it underflows less
+                if s.args[k] in self.guards and number_of(partial) is None:
+                    pair = {"c": self.guards[s.args[k]].make(), "t": term}
+                    term = template("pick(c, t, 0.0)", pair, arrays)
+                total = term if total is None else ast.BinOp(total, ast.Add(), term)
+            if total is None:
+                return self.zero(s)
+            if rule.edge is not None and not all(regular(op, k, s) for k, d in enumerate(dots) if d is not None):
+                total = ast.BinOp(total, ast.Add(), template(rule.edge, given, arrays))
         live = [a for a, d in zip(s.args, dots, strict=True) if d is not None]
         several = len([a for a in s.args if a.kind.ndim]) > 1
         if arrays and (not all(a.kind.ndim for a in live) or (several and len(live) < len(s.args))):

@@ -7,6 +7,7 @@ not contain ends here, with the function, the line, the source text and a remedy
 from __future__ import annotations
 
 import ast
+import copy
 import math
 from typing import Any
 
@@ -18,6 +19,7 @@ from derivable.autodiff.rules.activations import DEFAULTS
 from derivable.autodiff.rules.table import ELEMENTWISE, NAMES
 from derivable.autodiff.transform.jumps import structure
 from derivable.autodiff.transform.program import (
+    APPEND,
     Block,
     Break,
     For,
@@ -29,6 +31,7 @@ from derivable.autodiff.transform.program import (
     Value,
     While,
     Write,
+    walk,
 )
 from derivable.autodiff.transform.source import MISSING, Source, python_function, source_of
 
@@ -40,6 +43,30 @@ BINARY |= {ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", a
 COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 ALLOCATE = {np.zeros: "zeros", np.ones: "ones", np.empty: "empty", np.full: "full"}
 LIKE = {np.zeros_like: "zeros_like", np.ones_like: "ones_like", np.empty_like: "empty_like", np.full_like: "full_like"}
+class Inner:
+    """A function that is defined within another one."""
+
+    def __init__(self, node: ast.FunctionDef, frame: Frame, reader: Reader) -> None:
+        self.node, self.frame = node, frame
+        inside = {a.arg for a in node.args.args} | set(assigned(node.body))
+        self.__name__ = node.name
+        outer = frame.source
+
+        def lookup(name: str) -> Any:
+            return outer.lookup(name)
+
+        self.inside = inside
+        plain = node.args
+        if plain.vararg or plain.kwarg or plain.kwonlyargs or plain.posonlyargs:
+            raise reader.refuse(f"{node.name} takes more than plain parameters", "name its parameters one by one")
+        if any(isinstance(n, (ast.Nonlocal, ast.Global)) for n in ast.walk(node)):
+            raise reader.refuse(f"{node.name} assigns names of the function around it", "return their new values")
+        first = len(plain.args) - len(plain.defaults)
+        self.given = {a.arg: reader.expression(d) for a, d in zip(plain.args[first:], plain.defaults, strict=True)}
+        self.source = Source(node.name, node, outer.lines, outer.file, outer.first, lookup, dict.fromkeys(self.given))
+
+
+LISTS = "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
 
 
 class Static:
@@ -81,6 +108,7 @@ class Reader:
         self.environment: dict[str, Any] = {}
         self.keys: list[str] = []
         self.memory = 0
+        self.comprehensions = 0
 
     # ------------------------------------------------------------------------------------------------ errors
 
@@ -184,9 +212,33 @@ class Reader:
             self.assign(node.target, self.expression(node.value))
 
     def read_Assign(self, node: ast.Assign) -> None:
-        binding = self.expression(node.value)
+        binding = self.exchange(node) or self.expression(node.value)
         for target in node.targets:
             self.assign(target, binding)
+
+    def exchange(self, node: ast.Assign) -> Any:
+        """Read `a, b = b, a` of arrays as an exchange of their elements: nobody else may know the two."""
+        target, value = node.targets[0], node.value
+        if len(node.targets) > 1 or not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple):
+            return None
+        left, right = ([getattr(n, "id", "") for n in pair.elts] for pair in (target, value))
+        names = self.frames[-1].names
+        arrays = [names.get(n) for n in right]
+        if sorted(left) != sorted(right) or len(set(left)) < 2 or left == right:
+            return None
+        if not all(isinstance(a, Value) and a.kind.ndim for a in arrays):
+            return None
+        roots = frozenset().union(*(a.roots for a in arrays))
+        for frame in self.frames:
+            for name, binding in frame.names.items():
+                if frame is self.frames[-1] and name in left:
+                    continue
+                if any(isinstance(v, Value) and v.kind.ndim and v.roots & roots for v in leaves(binding)):
+                    raise self.refuse(
+                        f"two arrays are exchanged, and {name} is another name for the memory of one of them",
+                        f"let it be a copy: .copy() where {name} or the array gets its value",
+                    )
+        return tuple(self.array_call(array_rules.METHODS["copy"], [a], {}) for a in arrays)
 
     def assign(self, target: Any, binding: Any, several: bool = False) -> None:
         if isinstance(target, (ast.Tuple, ast.List)):
@@ -388,8 +440,6 @@ class Reader:
 
     def loop(self, node: Any, make: Any, begin: Any) -> None:
         """Read a loop, again and again until the kinds of what it carries stay the same."""
-        if node.orelse:
-            raise self.refuse("else after a loop is not supported", "use a flag")
         frame = self.frames[-1]
         before = dict(frame.names)
         names = [n for n in assigned([node]) if n in before]
@@ -681,17 +731,25 @@ class Reader:
         self.environment[candidate] = what
         return candidate
 
+    def read_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if node.decorator_list:
+            raise self.refuse("a decorated function within a function is not supported", "define it outside")
+        self.frames[-1].names[node.name] = Static(Inner(node, self.frames[-1], self))
+
+    def read_Lambda(self, node: ast.Lambda) -> Any:
+        body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node.body)]
+        made = ast.FunctionDef("lambda", node.args, body, [], None)
+        if hasattr(made, "type_params"):
+            made.type_params = []
+        return Static(Inner(ast.fix_missing_locations(ast.copy_location(made, node)), self.frames[-1], self))
+
     def read_Tuple(self, node: ast.Tuple) -> Any:
         return tuple(self.expression(part) for part in node.elts)
 
     def read_List(self, node: ast.List) -> Any:
-        if not node.elts and self.frames[-1].source.lookup("__name__").startswith("derivable_generated_"):
-            return self.let(
-                "tape", [], Kind("f8", 1, tape=True)
-            )  # its kind is settled by the first array that goes onto it
-        raise self.refuse(
-            "lists are not supported", "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
-        )
+        if not node.elts:
+            return self.let("newlist", [], Kind("f8", 0, -1))
+        raise self.refuse(f"the list {ast.unparse(node)!r} is not supported", LISTS)
 
     def read_ListComp(self, node: ast.ListComp) -> Any:
         raise self.refuse("comprehensions are not supported", "fill an array by a loop")
@@ -731,7 +789,7 @@ class Reader:
         ndim = max(a.kind.ndim for a in args)
         kinds = [a.kind.dtype for a in args]
         floats = [k for k in kinds if k[0] == "f"]
-        if op == "where":
+        if op in ("where", "pick"):
             floats, kinds = [k for k in kinds[1:] if k[0] == "f"], kinds[1:]
         if rule.result == "bool":
             dtype = "b"
@@ -771,9 +829,13 @@ class Reader:
             if type(kind) not in COMPARE:
                 raise self.refuse(f"{ast.unparse(node)!r} is not supported", "compare numbers")
             if isinstance(left, tuple) and isinstance(right, tuple) and isinstance(kind, (ast.Eq, ast.NotEq)):
-                if len(node.ops) > 1:
-                    raise self.refuse("a chain of comparisons of tuples is not supported", "write them with and")
-                return self.compare_tuples(left, right, isinstance(kind, ast.Eq), node)
+                part = self.same(left, right, node)
+                part = self.operate("not", [part]) if isinstance(kind, ast.NotEq) and part.const is None else part
+                if part.const is not None:
+                    part = self.constant(bool(part.const) == isinstance(kind, ast.Eq))
+                result = part if result is None else self.operate("and", [result, part])
+                left = right
+                continue
             left, right = self.as_value(left, node.left), self.as_value(right, right_node)
             op = COMPARE[type(kind)]
             if left.const is not None and right.const is not None:
@@ -784,20 +846,19 @@ class Reader:
             left = right
         return result
 
-    def compare_tuples(self, left: Any, right: Any, equal: bool, node: Any) -> Any:
-        """Read the comparison of two tuples, as of two shapes, part by part."""
-        pairs = list(zip(leaves(left), leaves(right), strict=False))
-        if len(leaves(left)) != len(leaves(right)):
-            return self.constant(not equal)
-        result: Any = self.constant(equal)
-        for a, b in pairs:
-            x, y = self.as_value(a, node), self.as_value(b, node)
-            if x.const is not None and y.const is not None:
-                if x.const != y.const:
-                    return self.constant(not equal)
-                continue
-            part = self.operate("==" if equal else "!=", [x, y])
-            result = part if result.const is not None else self.operate("and" if equal else "or", [result, part])
+    def same(self, left: tuple[Any, ...], right: tuple[Any, ...], node: Any) -> Value:
+        """Tell whether two tuples have equal entries."""
+        if len(left) != len(right):
+            return self.constant(False)
+        result = self.constant(True)
+        for x, y in zip(left, right, strict=True):
+            if isinstance(x, tuple) and isinstance(y, tuple):
+                part = self.same(x, y, node)
+            else:
+                x, y = self.as_value(x, node), self.as_value(y, node)
+                known = x.const is not None and y.const is not None
+                part = self.constant(x.const == y.const) if known else self.operate("==", [x, y])
+            result = part if result.const is True else self.operate("and", [result, part])
         return result
 
     def read_BoolOp(self, node: ast.BoolOp) -> Any:
@@ -899,6 +960,8 @@ class Reader:
 
     def element(self, array: Value, index: list[Any], copy: bool = False) -> Value:
         """Append the reading of an element, a row or a slice."""
+        if array.kind.stack is not None:
+            raise self.refuse("an entry of a list is read by its index", LISTS)
         if array.kind.ndim == 0:
             raise self.refuse("a number has no elements", "index an array")
         taken = sum(tag in "isam" for tag, _ in index) + sum(what.kind.ndim - 1 for tag, what in index if tag == "m")
@@ -948,6 +1011,8 @@ class Reader:
 
     def static(self, node: Any) -> Any:
         """Return the object that an expression names, or MISSING where it is none known while reading."""
+        if hasattr(node, "static"):
+            return node.static
         if isinstance(node, ast.Name) and node.id not in self.frames[-1].names:
             return self.frames[-1].source.lookup(node.id)
         if isinstance(node, ast.Attribute):
@@ -966,6 +1031,13 @@ class Reader:
             args = None
         if any(k.arg is None for k in node.keywords):
             raise self.refuse("** in a call is not supported", "name the arguments")
+        if args is None and self.static(node.func) is np.array and node.args:
+            if isinstance(node.args[0], (ast.List, ast.Tuple)) and not any(
+                isinstance(e, ast.Starred) for e in node.args[0].elts
+            ):
+                return self.literal_array(node)
+            if isinstance(node.args[0], ast.ListComp):
+                return self.comprehension(node.args[0], node)
         if isinstance(node.func, ast.Attribute) and self.static(node.func) is MISSING:
             base = self.expression(node.func.value)
             if isinstance(base, Value):
@@ -981,8 +1053,81 @@ class Reader:
             args = [self.expression(a) for a in node.args]
         return self.call(function.value, args, {k.arg: self.expression(k.value) for k in node.keywords}, node)  # type: ignore[misc]
 
+    def comprehension(self, node: ast.ListComp, call: ast.Call) -> Any:
+        """Read np.array([... for ... in ...]): an array that a loop fills."""
+        form = node.generators[0]
+        if len(node.generators) > 1 or form.ifs or len(call.args) > 1 or call.keywords:
+            raise self.refuse("this comprehension is not supported", "fill an array by a loop")
+        how, what = self.iterable(form.iter)
+        if how == "static":
+            raise self.refuse("a comprehension over a tuple is not supported", "write its entries one by one")
+        start, stop, step, _ = what
+        if step.const != 1:
+            raise self.refuse("a comprehension over a range with a step is not supported", "fill an array by a loop")
+        size = self.operate("maximum", [self.subtract(stop, start), self.constant(0)], call="max")
+        frame, self.comprehensions = self.frames[-1], self.comprehensions + 1
+        marks = {n: f"_{n}_{self.comprehensions}" for n in assigned([form.target])}
+        array, place = f"_array_{self.comprehensions}", f"_place_{self.comprehensions}"
+        target, element = (_Rename(marks).visit(copy.deepcopy(part)) for part in (form.target, node.elt))
+        pair = ast.Tuple([ast.Name(place, ast.Store()), target], ast.Store())
+        entry = ast.Subscript(ast.Name(array, ast.Load()), ast.Name(place, ast.Load()), ast.Store())
+        body: list[ast.stmt] = [ast.Assign([entry], element)]
+        loop = ast.For(pair, ast.Call(ast.Name("enumerate", ast.Load()), [form.iter], []), body, [])
+        ast.fix_missing_locations(ast.copy_location(loop, call))
+        loop.iter.func.static = enumerate  # type: ignore[attr-defined]
+        before, names, place_ = len(self.block.statements), dict(frame.names), self.node
+        sort = "f8"
+        for _ in range(2):
+            del self.block.statements[before:]
+            frame.names = dict(names)
+            text = {"f8": "np.float64", "f4": "np.float32", "i": "np.int64", "b": "np.bool_"}[sort]
+            made = self.let("alloc", [size], Kind(sort, 1), fill="empty", sizes=1, dtype=text, like=False)
+            made.name = array
+            frame.names[array] = made
+            self.read_For(loop)
+            written = [s for s in walk(self.block) if isinstance(s, Write) and s.array.roots & made.roots]
+            if written[-1].value.kind.ndim:
+                raise self.refuse("the entries of the comprehension are arrays", "fill the rows of an array by a loop")
+            if written[-1].value.kind.dtype == sort:
+                break
+            sort = written[-1].value.kind.dtype
+        result = frame.names[array]
+        frame.names, self.node = names, place_
+        return result
+
+    def literal_array(self, node: ast.Call) -> Any:
+        """Read np.array of a list or a tuple of numbers, or of lists of numbers."""
+        rows = [e.elts if isinstance(e, (ast.List, ast.Tuple)) else None for e in node.args[0].elts]  # type: ignore[attr-defined]
+        if not rows:
+            raise self.refuse("an empty array has no kind", "use np.empty(0)")
+        named = {k.arg: self.expression(k.value) for k in node.keywords if k.arg}
+        extra = [self.expression(a) for a in node.args[1:]]
+        dtype = extra[0] if extra else named.pop("dtype", None)
+        if named or len(extra) > 1:
+            raise self.refuse("np.array with these arguments is not supported", "give it the numbers and a dtype")
+        shape: tuple[int, ...] = (len(rows),)
+        parts = node.args[0].elts  # type: ignore[attr-defined]
+        if any(r is not None for r in rows):
+            if any(r is None or len(r) != len(rows[0] or []) for r in rows):
+                raise self.refuse("the rows of the array have different lengths", "give each row the same length")
+            shape = (len(rows), len(rows[0] or []))
+            parts = [e for r in rows for e in r or []]
+        values = []
+        for part in parts:
+            value = self.value(part)
+            if value.kind.ndim:
+                raise self.refuse(f"{ast.unparse(part)!r}, within np.array, is an array", "use np.stack")
+            values.append(value)
+        sorts = {v.kind.dtype for v in values}
+        sort = sorts.pop() if len(sorts) == 1 else "i" if sorts == {"i", "b"} else "f8"
+        if dtype is not None:
+            sort = self.dtype_of(dtype, node)[0]
+        return self.let("array", values, Kind(sort, len(shape)), forms=array_rules.literal(sort, shape), name="array")
+
     def call(self, function: Any, args: list[Any], named: dict[str, Any], node: Any) -> Any:
         """Read the call of a known function."""
+        if isinstance(function, Inner):
+            return self.inner(function, args, named)
         special = array_rules.CUSTOM.get(function) if _hashable(function) else None
         if special is not None:
             return self.custom(special, args, named, node)
@@ -1044,24 +1189,31 @@ class Reader:
 
     def method(self, node: ast.Call, base: Value) -> Any:
         name = node.func.attr  # type: ignore[attr-defined]
+        if base.kind.stack is not None:
+            return self.list_method(name, base, node)
         args = [self.expression(a) for a in node.args]
         named = {k.arg: self.expression(k.value) for k in node.keywords if k.arg}
         if base.kind.ndim == 0 and name == "item":
             return base
-        if base.kind.tape:
-            return self.tape(base, name, args)
         if name not in array_rules.METHODS or base.kind.ndim == 0:
             raise self.refuse(f"the method {name!r} of a {base.kind} is not supported", "use the NumPy function")
         return self.array_call(array_rules.METHODS[name], [base, *args], named)
 
-    def tape(self, tape: Value, name: str, args: list[Any]) -> Any:
-        """Read what a generated program does with a tape of arrays: it appends, and takes back the last."""
-        if name == "append":
-            array = args[0]
-            tape.kind = Kind(array.kind.dtype, array.kind.ndim + 1, tape=True)
-            self.block.statements.append(Write(tape, (("append",),), [], array, "", line=self.line, block=self.block))
+    def list_method(self, name: str, base: Value, node: ast.Call) -> Any:
+        """Read an append to a list or a pop from it: what the programs of gradients do."""
+        if name == "append" and len(node.args) == 1:
+            value = self.value(node.args[0])
+            kind = Kind(value.kind.dtype, 0, value.kind.ndim)
+            if base.kind.stack == -1:
+                base.kind = kind
+            if base.kind != kind:
+                raise self.refuse(f"a {value.kind} is put onto a {base.kind}", "use two lists")
+            base.roots |= value.roots
+            self.block.statements.append(Write(base, APPEND, [], value, line=self.line, block=self.block))
             return Static(None)
-        return self.let("pop", [tape], Kind(tape.kind.dtype, tape.kind.ndim - 1))
+        if name == "pop" and not node.args and base.kind.stack != -1:
+            return self.let("pop", [base], Kind(base.kind.dtype, base.kind.stack or 0), roots=base.roots)
+        raise self.refuse(f"{ast.unparse(node)!r} is not supported", LISTS)
 
     def array_call(self, rule: Any, args: list[Any], named: dict[str, Any]) -> Any:
         """Append the call of an array function, by its rule."""
@@ -1139,8 +1291,24 @@ class Reader:
             raise self.refuse(f"{source.name} calls itself", "write the recursion as a loop")
         return self.inline_source(source, args, named)
 
-    def inline_source(self, source: Source, args: list[Any], named: dict[str, Any]) -> Any:
+    def inner(self, function: Inner, args: list[Any], named: dict[str, Any]) -> Any:
+        """Read the call of a function that is defined within this one: its free names are those of its surroundings."""
+        if not any(f is function.frame for f in self.frames):
+            raise self.refuse(f"{function.node.name} is called outside of the function that defines it", "call it there")
+        if any(f.source is function.source for f in self.frames):
+            raise self.refuse(f"{function.node.name} calls itself", "write the recursion as a loop")
+        around = {n: b for n, b in function.frame.names.items() if n not in function.inside}
+        named = {n: b for n, b in function.given.items() if n not in named} | named
+        taken = {a.arg for a in function.node.args.args[: len(args)]}
+        return self.inline_source(
+            function.source, args, {n: b for n, b in named.items() if n not in taken or n not in function.given}, around
+        )
+
+    def inline_source(
+        self, source: Source, args: list[Any], named: dict[str, Any], around: dict[str, Any] | None = None
+    ) -> Any:
         frame = Frame(source)
+        frame.names |= around or {}
         names = [a.arg for a in source.node.args.args]
         given = dict(zip(names, args, strict=False))
         unknown = [n for n in named if n not in names or n in given]
@@ -1187,6 +1355,16 @@ class Reader:
 VERBS: dict[Any, Any] = {}  # filled by verbs.py: how a call of a verb within a function is read
 
 
+class _Rename(ast.NodeTransformer):
+    """Gives names other names."""
+
+    def __init__(self, marks: dict[str, str]) -> None:
+        self.marks = marks
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        return ast.copy_location(ast.Name(self.marks.get(node.id, node.id), node.ctx), node)
+
+
 def part_of(value: Value) -> bool:
     """Tell whether an array is a slice with bounds of another one."""
     while isinstance(value.define, Let) and value.define.op in ("copy", "getitem"):
@@ -1209,10 +1387,16 @@ def escapes(node: Any, name: str) -> bool:
 def assigned(body: list[Any]) -> list[str]:
     """Return the names that these statements assign, in order."""
     names: dict[str, None] = {}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names[node.id] = None
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda)):  # these have names of their own
+            for part in ast.iter_child_nodes(node):
+                visit(part)
+
     for part in body:
-        for node in ast.walk(part):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names[node.id] = None
+        visit(part)
     return list(names)
 
 
@@ -1226,7 +1410,7 @@ def spelling(function: Any, node: Any, ndim: int) -> str:
     name = getattr(function, "__name__", "")
     if function is abs:
         return "abs"
-    if NAMES[function].startswith("activation "):
+    if NAMES[function] == "pick" or NAMES[function].startswith("activation "):
         return str(name)
     if function in (float, int, bool, pow):
         return name

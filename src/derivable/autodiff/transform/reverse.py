@@ -5,6 +5,9 @@ order of preference: still in its variable; computed again from what is at hand,
 the way, in a local variable outside of loops and on a tape within. Old values of overwritten elements are recorded
 where a later backward statement reads the array.
 
+A cotangent may have a guard: a condition without which it is zero because nothing used the value, as behind `np.where`.
+Where it is multiplied by a partial derivative, that is picked by the guard, for 0 * inf would be NaN.
+
 The pass is written several times: the first times are rehearsals that find out what is needed.
 """
 
@@ -15,10 +18,9 @@ from typing import Any
 
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float
 from derivable.autodiff.rules.array import REFUSE, Spread
-from derivable.autodiff.rules.table import ELEMENTWISE
-from derivable.autodiff.transform.activity import Analysis, dependent, is_view
+from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
-    APPEND,
     Comment,
     Names,
     Primal,
@@ -35,7 +37,9 @@ from derivable.autodiff.transform.emit import (
     product,
     template,
 )
+from derivable.autodiff.transform.guards import Guard, condition, negation, same_shape, written
 from derivable.autodiff.transform.program import (
+    APPEND,
     Block,
     Break,
     For,
@@ -82,7 +86,6 @@ class Reverse:
                     self.analysis.kinds.setdefault(v.web(), v.kind)
         self.names = Names(self.analysis, taken)
         self.active = self.analysis.active
-        self.check_tapes()
         self.bar_names = {
             web: self.names.new(f"{text}_bar")
             for web, text in self.names.webs.items()
@@ -101,21 +104,8 @@ class Reverse:
         self.out: list[Any] = []
         self.slots: dict[Value, Slot] = {}  # cotangents that are not set yet
         self.set: set[Value] = set()
-
-    def check_tapes(self) -> None:
-        """Refuse to reverse a program that changes arrays while they are on a tape: entries are no copies."""
-        taped: set[int] = set()
-        for s in self.analysis.statements:
-            if isinstance(s, Write) and s.pattern == APPEND and self.is_active(s.array):
-                taped |= s.value.roots
-            if isinstance(s, Let) and s.op == "pop" and self.is_active(s.args[0]):
-                taped |= s.target.roots
-        for w in self.analysis.writes:
-            if w.pattern != APPEND and w.array.roots & taped:
-                raise DerivativeError(
-                    f"{self.program.name}:\n    {w.line}\nreverse mode over reverse mode of a loop that changes arrays "
-                    "is not supported; use forward mode for the outer derivative: hvp, or jvp of grad"
-                )
+        self.guards: dict[Value, Guard] = {}  # conditions without which a cotangent is zero, for it was not used
+        self.changed: set[Value] = set()  # cotangents that were added to or set, in the blocks being written
 
     # ------------------------------------------------------------------------------------------------ scopes
 
@@ -184,7 +174,7 @@ class Reverse:
         if not isinstance(let, Let):
             return False
         if value.kind.ndim:
-            return is_view(value) or let.op == "global"
+            return (is_view(value) and let.op != "pop") or let.op == "global"
         if let.op == "**":
             return let.args[1].const in (2, 3)
         if let.op == "/":
@@ -221,10 +211,10 @@ class Reverse:
         return bool(value.kind.ndim) and is_view(value) and self.analysis.mirrored(value)
 
     def zeros(self, web: Value, shape: Value | None) -> Any:
+        if self.analysis.kinds[web].stack is not None:
+            return ast.List([], ast.Load())
         if not self.analysis.kinds[web].ndim:
             return ast.Constant(0.0)
-        if self.analysis.kinds[web].tape:
-            return ast.List([], ast.Load())
         members = self.analysis.members[web]
         around = {id(b) for b in self.block.ancestors()}
         value = shape or next((m for m in reversed(members) if id(m.block or self.program.body) in around), members[-1])
@@ -280,6 +270,7 @@ class Reverse:
 
     def buffer(self, value: Value) -> Any:
         """Return a cotangent array that exists and can be changed in place."""
+        self.spoil(value)
         if self.is_mirror(value):
             self.touched.add(value)
             base = value
@@ -291,8 +282,17 @@ class Reverse:
         self.inplace.add(value.web())
         return self.bar(value)
 
-    def add(self, value: Value, node: Any) -> None:
-        """Add to a cotangent."""
+    def spoil(self, value: Value) -> None:
+        """Forget the guard of a cotangent, and of that which it is a view of."""
+        while True:
+            self.changed.add(value.web())
+            self.guards.pop(value.web(), None)
+            if not self.is_mirror(value):
+                return
+            value = value.define.args[0]
+
+    def add(self, value: Value, node: Any, guard: Guard | None = None) -> None:
+        """Add to a cotangent; without the guard, what is added is zero."""
         if not self.is_active(value):
             return
         web = value.web()
@@ -302,10 +302,13 @@ class Reverse:
         if self.is_mirror(value):
             self.out.append(augment(self.buffer(value).id, "+", expression))
             return
+        self.changed.add(web)
         slot = self.slots.get(web)
         if slot is not None and slot.block is self.block:
             del self.slots[web]
             self.set.add(web)
+            if guard is not None:
+                self.guards[web] = guard
             if web in self.outputs:
                 self.out.append(assign(self.whole(web), expression))
                 return
@@ -318,6 +321,9 @@ class Reverse:
                 expression = template("x.copy()", {"x": expression})
             self.out.append(assign(self.bar_names[web], expression))
             return
+        before = self.guards.pop(web, None)
+        if before is not None and guard is not None:
+            self.guards[web] = before.combine(guard, False)
         self.materialise(web)
         if array:
             self.inplace.add(web)
@@ -349,6 +355,8 @@ class Reverse:
         ]
         slot = Slot(self.block, before[-1] if before else None)
         self.out.append(slot)
+        self.changed.add(web)
+        self.guards.pop(web, None)
         self.set.discard(web)
         self.slots[web] = slot
 
@@ -433,13 +441,30 @@ class Reverse:
         elif isinstance(s, (For, While)):
             self.loop(s)
 
+    def within(self, block: Block, guards: dict[Value, Guard]) -> tuple[list[Any], set[Value]]:
+        """Write a block, and return with it the cotangents that it changes."""
+        outer_guards, outer_changed = self.guards, self.changed
+        self.guards, self.changed = dict(guards), set()
+        nodes, changed = self.backward(block), self.changed
+        self.guards, self.changed = outer_guards, outer_changed | changed
+        return nodes, changed
+
     def branch(self, s: If) -> None:
-        then, orelse = self.backward(s.then), self.backward(s.orelse)
+        unset = set(self.slots)
+        then, by_then = self.within(s.then, self.guards)
+        orelse, by_orelse = self.within(s.orelse, self.guards)
         if then or orelse:
             self.out.append(ast.If(self.need(s.test), then or [ast.Pass()], orelse))
+        for web in by_then | by_orelse:
+            self.guards.pop(web, None)
+            if web in unset and web in self.set and not (web in by_then and web in by_orelse):
+                yes = web in by_then  # the value is used in this branch alone
+                self.guards[web] = Guard(lambda yes=yes: self.need(s.test) if yes else negation(self.need(s.test)), False)  # type: ignore[misc]
 
     def loop(self, s: Any) -> None:
-        body = self.backward(s.body)
+        body, changed = self.within(s.body, {})
+        for web in changed:
+            self.guards.pop(web, None)
         if not body:
             return
         counter = self.counters.get(s)
@@ -474,9 +499,9 @@ class Reverse:
         return s.trips
 
     def write(self, s: Write) -> None:
-        if s.pattern == APPEND:
-            if self.is_active(s.array) and self.ready(s.array):
-                self.add(s.value, template("x.pop()", {"x": self.buffer(s.array)}))
+        if s.pattern == APPEND:  # what was put onto the list was taken from it, and its cotangent put onto the list's
+            if self.is_active(s.array) and self.ready(s.array) and self.is_active(s.value):
+                self.add(s.value, template("x.pop()", {"x": self.bar(s.array)}))
             return
         if self.is_active(s.array) and self.ready(s.array):
             bar = self.buffer(s.array)
@@ -543,19 +568,27 @@ class Reverse:
             return
         if self.is_mirror(target):
             return  # its cotangent is a view: what was added to it is where it belongs
+        if s.op == "pop" and self.is_active(s.args[0]):
+            self.materialise(s.args[0].web())
+            self.materialise(web)
+            self.out.append(ast.Expr(template("x.append(v)", {"x": self.bar(s.args[0]), "v": self.bar(target)})))
+            self.changed |= {web, s.args[0].web()}
+            if len(self.analysis.members[web]) > 1:
+                self.kill(web, target)
+            return
         if not self.ready(target):
             return
         g = self.bar(target)
         own: list[Any] = []
-        others: list[tuple[Value, Any]] = []
+        others: list[tuple[Value, Any, Guard | None]] = []
         if is_float(target.kind):
-            for argument, node in self.contributions(s, g):
+            for argument, node, guard in self.contributions(s, g):
                 if argument.web() is web:
                     own.append(self.widened(node, argument))
                 elif self.is_active(argument):
-                    others.append((argument, node))
-        for argument, node in others:
-            self.add(argument, node)
+                    others.append((argument, node, guard))
+        for argument, node, guard in others:
+            self.add(argument, node, guard)
         if len(self.analysis.members[web]) == 1:
             return
         if len(own) == 1 and isinstance(own[0], ast.Name) and own[0].id == self.bar_names[web]:
@@ -565,6 +598,8 @@ class Reverse:
             for node in own[1:]:
                 total = ast.BinOp(total, ast.Add(), node)
             self.out.append(assign(self.bar_names[web], total))
+            self.changed.add(web)
+            self.guards.pop(web, None)
         else:
             self.kill(web, target)
 
@@ -574,27 +609,25 @@ class Reverse:
             return node
         return ast.BinOp(self.zeros(argument.web(), argument), ast.Add(), node[1])
 
-    def contributions(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
-        """Return what each argument's cotangent gains from the target's, as (argument, expression)."""
+    def contributions(self, s: Let, g: Any) -> list[tuple[Value, Any, Guard | None]]:
+        """Return what each argument's cotangent gains from the target's, as (argument, expression, its guard)."""
         op, z = s.op, s.target
         wanted = [d and self.is_active(a) for a, d in zip(s.args, dependent(s), strict=True)]
         if not any(wanted):
             return []
+        outer = self.guards.get(z.web())
         if op == "copy":
-            return [(s.args[0], g)]
+            return [(s.args[0], g, outer)]
         if op == "stop":
             return []
         if op == "getitem":
             return self.gather(s, g)
-        if op == "pop":
-            self.out.append(ast.Expr(template("x.append(y)", {"x": self.buffer(s.args[0]), "y": g})))
-            return []
         if op in ("alloc", "alloc_like"):
             k = wanted.index(True)
-            return [(s.args[k], template("np.sum(g)", {"g": g}))]
+            return [(s.args[k], template("np.sum(g)", {"g": g}), None)]
         given: dict[str, Any] = {"g": g, "z": lambda: self.need(z, s.position)}
         given |= {k: (lambda a=a: self.need(a, s.position)) for k, a in letters(s, s.args).items()}
-        found: list[tuple[Value, Any]] = []
+        found: list[tuple[Value, Any, Guard | None]] = []
         if op == "array":
             forms = s.info["forms"]
             for key, what in forms.objects.items():
@@ -609,7 +642,7 @@ class Reverse:
                 self.parts[s] = parts
                 target = ast.Tuple([ast.Name(p, ast.Store()) for p in parts], ast.Store())
                 self.out.append(ast.Assign([target], template(forms.joint, given)))
-                return [(a, name(p)) for a, p, w in zip(s.args, parts, wanted, strict=True) if w]
+                return [(a, name(p), None) for a, p, w in zip(s.args, parts, wanted, strict=True) if w]
             for a, text, w in zip(s.args, forms.reverse, wanted, strict=True):
                 if not w or text is None:
                     continue
@@ -619,41 +652,47 @@ class Reverse:
                         "respect to its arguments here; compute its entries by a loop"
                     )
                 node = template(text, given, arrays=True)
-                found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node))
+                used = outer if isinstance(text, Spread) and outer is not None and not outer.array else None
+                if forms.used and not written(s.args, self.analysis):
+                    test = Guard(lambda: template(forms.used, given, arrays=True), True)
+                    used = test if outer is None else outer.combine(test, True)
+                found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node, used))
             return found
-        rule = ELEMENTWISE[op]
+        rule, selector = ELEMENTWISE[op], SELECTORS.get(op)
         arrays = bool(z.kind.ndim)
         for k, (a, w) in enumerate(zip(s.args, wanted, strict=True)):
             text = rule.partials[k] if k < len(rule.partials) else None
             if not w or text is None:
                 continue
-            if op == "where":
-                test = self.need(s.args[0], s.position)
-                zero = ast.Constant(0.0)
-                yes, no = (g, zero) if k == 1 else (zero, g)
-                scalar_test = not s.args[0].kind.ndim
-                if scalar_test and not arrays:
-                    node = ast.IfExp(test, yes, no)
-                else:
-                    node = template("np.where(c, a, b)", {"c": test, "a": yes, "b": no})
+            guard = outer
+            if selector is not None:
+                node = template(selector.shares[k] or "", given, arrays)
+                if not written(s.args, self.analysis):
+                    own = condition(s, k, given)
+                    guard = own if outer is None else outer.combine(own, True)
             else:
                 partial = template(text, given, arrays)
-                node = product(g, partial)
-                if rule.strong and not self.regular(op, k, s):
-                    node = template("strong_array(g, p)" if arrays else "strong(g, p)", {"g": g, "p": partial})
-                elif op == "%" and k == 1:
-                    node = product(g, partial)
-            found.append((a, self.fit(node, a, s)))
+                if number_of(partial) == 0:
+                    continue
+                node = template("g / y * z", given) if op == "/" and k == 1 else product(g, partial)
+                node = negative(node) if op == "/" and k == 1 else node
+                if rule.edge is not None and not regular(op, k, s):
+                    node = ast.BinOp(node, ast.Add(), template(rule.edge, given, arrays))
+                if guard is not None and number_of(partial) is None:
+                    node = template("pick(c, g, 0.0)", {"c": guard.make(), "g": node}, arrays)
+            found.append((a, self.fit(node, a, s), self.narrow(guard, a, s)))
         return found
 
-    def regular(self, op: str, k: int, s: Let) -> bool:
-        """Tell whether a partial is finite because an argument is a known number."""
-        second = s.args[1].const if len(s.args) > 1 else None
-        if op == "/":
-            return k == 0 and second is not None and second != 0
-        if op == "**":
-            return k == 0 and second is not None and (second >= 1 or second == 0)
-        return False
+    def narrow(self, guard: Guard | None, a: Value, s: Let) -> Guard | None:
+        """Turn the guard of a result into that of an argument, which may have been broadcast."""
+        if guard is None or not guard.array:
+            return guard
+        if not a.kind.ndim:
+            return Guard(lambda: template("np.any(c)", {"c": guard.make()}), False)
+        others = [b for b in s.args if b.kind.ndim]
+        if len(others) == 1 or all(same_shape(a, b) for b in others):
+            return guard
+        return Guard(lambda: template("narrow(c, x)", {"c": guard.make(), "x": self.need(a)}), True)
 
     def fit(self, node: Any, a: Value, s: Let) -> Any:
         """Sum a cotangent over the axes along which the argument was repeated."""
@@ -663,31 +702,17 @@ class Reverse:
         if not a.kind.ndim:
             return template("np.sum(g)", {"g": node})
         others = [b for b in s.args if b.kind.ndim]
-        if len(others) == 1 or all(self.same_shape(a, b) for b in others):
+        if len(others) == 1 or all(same_shape(a, b) for b in others):
             return node
         return template("unbroadcast(g, x)", {"g": node, "x": self.need(a)})
 
-    def same_shape(self, a: Value, b: Value) -> bool:
-        return self.shape_of(a) == self.shape_of(b)
-
-    def shape_of(self, v: Value) -> Any:
-        """Return a token: equal tokens mean equal shapes."""
-        let = v.define
-        if isinstance(let, Let):
-            if let.op in ("copy", "alloc_like") or (let.op == "array" and let.info["name"] in ("copy", "astype")):
-                return self.shape_of(let.args[0])
-            if let.op in ELEMENTWISE:
-                tokens = {self.shape_of(a) for a in let.args if a.kind.ndim}
-                if len(tokens) == 1:
-                    return tokens.pop()
-        return v
-
-    def gather(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
+    def gather(self, s: Let, g: Any) -> list[tuple[Value, Any, Guard | None]]:
         """Reverse the reading of an element or a slice: add to the cotangent at the same index."""
         array, index = s.args[0], s.args[1:]
         if s.info["fancy"]:
             text = "scatter(g, i, x)" if s.info["pattern"][0][0] == "a" else "scatter_mask(g, i, x)"
-            return [(array, template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)}))]
+            node = template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)})
+            return [(array, node, None)]
         bar = self.buffer(array)
         target = ast.Subscript(bar, index_node(s.info["pattern"], [self.need(i) for i in index]), ast.Store())
         self.out.append(augment(target, "+", g))
@@ -937,6 +962,7 @@ class Reverse:
         while True:
             self.plans.clear()
             self.slots, self.set, self.out = {}, set(), []
+            self.guards, self.changed = {}, set()
             self.block = self.program.body
             backward = self.backward(self.program.body)
             now = (len(self.needed), len(self.touched), len(self.inplace), len(self.contents), len(self.olds))
