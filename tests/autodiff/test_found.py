@@ -5,6 +5,7 @@ import pytest
 from numba import njit
 
 import derivable as dv
+from autodiff import running as plain
 
 X = np.array([0.3, 0.8, 1.2, 0.5, 0.7])
 
@@ -172,6 +173,18 @@ def test_third_derivative():
     assert np.isclose(dv.grad(dv.grad(dv.grad(njit(lambda x: x**4))))(2.0), 48.0)
 
 
+def test_a_result_that_changes_in_place_is_returned_as_it_was():
+    """The backward pass brings back earlier contents: the value of a vjp was once what the array began with."""
+
+    def f(x):
+        w = np.zeros(3)
+        for _ in range(4):
+            w -= 0.3 * np.sin(w * x[:3] - x[2:])
+        return w
+
+    value, (pulled,) = plain.vjp(f, (0,), (X,), np.ones(3))
+    np.testing.assert_array_equal(value, f(X))
+    np.testing.assert_allclose(pulled, np.ones(3) @ dv.numerical_jacobian(f, X), rtol=1e-7)
 @njit
 def cubes(x):
     s = 0.0

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from autodiff import running
 from numba import njit
 
 import derivable as dv
+from autodiff import running
 
 RNG = np.random.default_rng(2)
 X, W, V = RNG.normal(size=(4, 3)), 0.5 * RNG.normal(size=(3, 3)), RNG.normal(size=3)
@@ -93,17 +93,6 @@ def test_reverse_over_reverse_of_changing_arrays_is_refused():
     arguments = (W, X, V)
     with pytest.raises(dv.DerivativeError, match="use forward mode for the outer derivative"):
         running.grad_grad(filled, (0, 1, 2), arguments, arguments)
-
-
-def test_lists_stay_refused():
-    @njit
-    def f(x):
-        items = []
-        items.append(x)
-        return items.pop()
-
-    with pytest.raises(dv.DerivativeError, match="lists are not supported"):
-        dv.grad(f)(1.0)
 
 
 @pytest.mark.slow

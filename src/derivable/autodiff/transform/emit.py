@@ -22,9 +22,9 @@ from derivable.autodiff.transform.program import APPEND, Break, For, If, Let, Ra
 from derivable.autodiff.transform.read import leaves
 from derivable.jit import cache_folder, kernel
 
-__all__ = ["APPEND", "Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
+__all__ = ["Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
 
-SCALAR = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
+SCALAR = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "abs": "fabs"}
 
 
 # ------------------------------------------------------------------------------------------------ expressions

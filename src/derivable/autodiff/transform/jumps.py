@@ -21,13 +21,15 @@ def may_jump(node: Any) -> bool:
     if isinstance(node, ast.If):
         return any(map(may_jump, node.body + node.orelse))
     if isinstance(node, (ast.For, ast.While)):
-        return returns(node)
+        return returns(node) or any(map(may_jump, node.orelse))
     return False
 
 
 def returns(node: ast.AST) -> bool:
-    """Tell whether a `return` stands somewhere in it."""
-    return any(isinstance(n, ast.Return) for n in ast.walk(node))
+    """Tell whether a `return` stands somewhere in it, and not in a function within."""
+    if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+        return False
+    return isinstance(node, ast.Return) or any(map(returns, ast.iter_child_nodes(node)))
 
 
 def always_jumps(body: list[Any]) -> bool:
@@ -69,6 +71,8 @@ class _Structure:
                 return done
             if isinstance(node, Jump):
                 return [*done, node]
+            if isinstance(node, (ast.For, ast.While)) and node.orelse:
+                return done + self.block([*self.without_else(node), *rest], leave)
             if isinstance(node, (ast.For, ast.While)):
                 flag = self.flag("returned") if returns(node) else None
                 copy = _replace(node, body=self.block(node.body, flag))
@@ -103,6 +107,16 @@ class _Structure:
             done.append(self._plain(node, leave))
         return done
 
+    def without_else(self, node: Any) -> list[Any]:
+        """Return statements that do the same as a loop with an else."""
+        if not _breaks(node.body):
+            return [_replace(node, orelse=[]), *node.orelse]
+        flag = self.flag("broke")
+        start = self.assign(flag, ast.Constant(False), node)
+        loop = _replace(node, body=_flagged(node.body, self.assign(flag, ast.Constant(True), node)), orelse=[])
+        finish = self.when(ast.UnaryOp(ast.Not(), ast.Name(flag, ast.Load())), node.orelse, [], node)
+        return [start, loop, finish]
+
     def _branch(self, node: ast.If, body: list[Any], orelse: list[Any], leave: str | None) -> ast.If:
         return self.when(node.test, self.block(body, leave), self.block(orelse, leave), node)
 
@@ -110,6 +124,25 @@ class _Structure:
         if isinstance(node, ast.If):
             return self._branch(node, node.body, node.orelse, leave)
         return node
+
+
+def _breaks(body: list[Any]) -> bool:
+    """Tell whether these statements, the body of a loop, hold a `break` of that loop."""
+    return any(
+        isinstance(n, ast.Break) or (isinstance(n, ast.If) and (_breaks(n.body) or _breaks(n.orelse))) for n in body
+    )
+
+
+def _flagged(body: list[Any], mark: ast.stmt) -> list[Any]:
+    """Return the body of a loop with a statement before each `break` of that loop."""
+    done: list[Any] = []
+    for n in body:
+        if isinstance(n, ast.Break):
+            done.append(mark)
+        if isinstance(n, ast.If):
+            n = _replace(n, body=_flagged(n.body, mark), orelse=_flagged(n.orelse, mark))
+        done.append(n)
+    return done
 
 
 def _replace(node: Any, **fields: Any) -> Any:

@@ -43,6 +43,29 @@ BINARY |= {ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", a
 COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 ALLOCATE = {np.zeros: "zeros", np.ones: "ones", np.empty: "empty", np.full: "full"}
 LIKE = {np.zeros_like: "zeros_like", np.ones_like: "ones_like", np.empty_like: "empty_like", np.full_like: "full_like"}
+class Inner:
+    """A function that is defined within another one."""
+
+    def __init__(self, node: ast.FunctionDef, frame: Frame, reader: Reader) -> None:
+        self.node, self.frame = node, frame
+        inside = {a.arg for a in node.args.args} | set(assigned(node.body))
+        self.__name__ = node.name
+        outer = frame.source
+
+        def lookup(name: str) -> Any:
+            return outer.lookup(name)
+
+        self.inside = inside
+        plain = node.args
+        if plain.vararg or plain.kwarg or plain.kwonlyargs or plain.posonlyargs:
+            raise reader.refuse(f"{node.name} takes more than plain parameters", "name its parameters one by one")
+        if any(isinstance(n, (ast.Nonlocal, ast.Global)) for n in ast.walk(node)):
+            raise reader.refuse(f"{node.name} assigns names of the function around it", "return their new values")
+        first = len(plain.args) - len(plain.defaults)
+        self.given = {a.arg: reader.expression(d) for a, d in zip(plain.args[first:], plain.defaults, strict=True)}
+        self.source = Source(node.name, node, outer.lines, outer.file, outer.first, lookup, dict.fromkeys(self.given))
+
+
 LISTS = "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
 
 
@@ -417,8 +440,6 @@ class Reader:
 
     def loop(self, node: Any, make: Any, begin: Any) -> None:
         """Read a loop, again and again until the kinds of what it carries stay the same."""
-        if node.orelse:
-            raise self.refuse("else after a loop is not supported", "use a flag")
         frame = self.frames[-1]
         before = dict(frame.names)
         names = [n for n in assigned([node]) if n in before]
@@ -628,6 +649,16 @@ class Reader:
         size = self.let("shape", [array], INT, axis=0)
         return "range", (self.constant(0), size, self.constant(1), lambda i: self.element(array, [("i", i)]))
 
+    def count(self, node: ast.Call) -> Value:
+        """Read how many numbers a range holds."""
+        start, stop, step, _ = self.iterable(node)[1]
+        low, high = (start, stop) if step.const > 0 else (stop, start)
+        span = self.subtract(high, low)
+        size = abs(step.const)
+        if size != 1:
+            span = self.operate("//", [self.operate("+", [span, self.constant(size - 1)]), self.constant(size)])
+        return self.operate("maximum", [self.constant(0), span], call="max")
+
     def subtract(self, x: Value, y: Value) -> Value:
         if x.const is not None and y.const is not None:
             return self.constant(x.const - y.const)
@@ -699,6 +730,18 @@ class Reader:
             candidate = f"{name}_{k}"
         self.environment[candidate] = what
         return candidate
+
+    def read_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if node.decorator_list:
+            raise self.refuse("a decorated function within a function is not supported", "define it outside")
+        self.frames[-1].names[node.name] = Static(Inner(node, self.frames[-1], self))
+
+    def read_Lambda(self, node: ast.Lambda) -> Any:
+        body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node.body)]
+        made = ast.FunctionDef("lambda", node.args, body, [], None)
+        if hasattr(made, "type_params"):
+            made.type_params = []
+        return Static(Inner(ast.fix_missing_locations(ast.copy_location(made, node)), self.frames[-1], self))
 
     def read_Tuple(self, node: ast.Tuple) -> Any:
         return tuple(self.expression(part) for part in node.elts)
@@ -1004,6 +1047,8 @@ class Reader:
             function = self.expression(node.func)
         if not isinstance(function, Static):
             raise self.refuse(f"{ast.unparse(node.func)!r} is no function", "call a function")
+        if function.value is len and isinstance(node.args[0], ast.Call) and self.static(node.args[0].func) is range:
+            return self.count(node.args[0])
         if args is None:
             args = [self.expression(a) for a in node.args]
         return self.call(function.value, args, {k.arg: self.expression(k.value) for k in node.keywords}, node)  # type: ignore[misc]
@@ -1081,6 +1126,8 @@ class Reader:
 
     def call(self, function: Any, args: list[Any], named: dict[str, Any], node: Any) -> Any:
         """Read the call of a known function."""
+        if isinstance(function, Inner):
+            return self.inner(function, args, named)
         special = array_rules.CUSTOM.get(function) if _hashable(function) else None
         if special is not None:
             return self.custom(special, args, named, node)
@@ -1244,8 +1291,24 @@ class Reader:
             raise self.refuse(f"{source.name} calls itself", "write the recursion as a loop")
         return self.inline_source(source, args, named)
 
-    def inline_source(self, source: Source, args: list[Any], named: dict[str, Any]) -> Any:
+    def inner(self, function: Inner, args: list[Any], named: dict[str, Any]) -> Any:
+        """Read the call of a function that is defined within this one: its free names are those of its surroundings."""
+        if not any(f is function.frame for f in self.frames):
+            raise self.refuse(f"{function.node.name} is called outside of the function that defines it", "call it there")
+        if any(f.source is function.source for f in self.frames):
+            raise self.refuse(f"{function.node.name} calls itself", "write the recursion as a loop")
+        around = {n: b for n, b in function.frame.names.items() if n not in function.inside}
+        named = {n: b for n, b in function.given.items() if n not in named} | named
+        taken = {a.arg for a in function.node.args.args[: len(args)]}
+        return self.inline_source(
+            function.source, args, {n: b for n, b in named.items() if n not in taken or n not in function.given}, around
+        )
+
+    def inline_source(
+        self, source: Source, args: list[Any], named: dict[str, Any], around: dict[str, Any] | None = None
+    ) -> Any:
         frame = Frame(source)
+        frame.names |= around or {}
         names = [a.arg for a in source.node.args.args]
         given = dict(zip(names, args, strict=False))
         unknown = [n for n in named if n not in names or n in given]
@@ -1324,10 +1387,16 @@ def escapes(node: Any, name: str) -> bool:
 def assigned(body: list[Any]) -> list[str]:
     """Return the names that these statements assign, in order."""
     names: dict[str, None] = {}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names[node.id] = None
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda)):  # these have names of their own
+            for part in ast.iter_child_nodes(node):
+                visit(part)
+
     for part in body:
-        for node in ast.walk(part):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names[node.id] = None
+        visit(part)
     return list(names)
 
 
