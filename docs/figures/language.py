@@ -150,8 +150,40 @@ def nothing(x):
     return x
 
 
+def otherwise(x):
+    """`else` after a loop"""
+    for _ in range(3):
+        x = x * 2.0
+    else:
+        x = x + 1.0
+    return x
+
+
+def within(x):
+    """functions within functions"""
+
+    def square(y):
+        return y * y + x
+
+    return square(square(x))
+
+
+def comprehension(a):
+    """comprehensions that make arrays"""
+    b = np.array([v * v for v in a])
+    return np.sum(b * b)
+
+
+def exchange(a):
+    """the exchange of two arrays"""
+    b, c = a.copy(), a * 2.0
+    for _ in range(3):
+        b, c = c, b * c
+    return np.sum(b * c)
+
+
 READ = [unpacking, branches, conditional, counting, elements, nested, whiles, early, calls, constants, reading, writing,
-        making, picking, raising, nothing]  # fmt: skip
+        making, picking, raising, nothing, otherwise, within, comprehension, exchange]  # fmt: skip
 
 
 def attempt(x):
@@ -198,15 +230,6 @@ def unknown(a):
     return np.sum(np.convolve(a, a))
 
 
-def otherwise(x):
-    """`else` after a loop"""
-    for _ in range(3):
-        x = x * 2.0
-    else:
-        x = x + 1.0
-    return x
-
-
 def method(x):
     """methods of numbers"""
     return x.conjugate()
@@ -218,7 +241,7 @@ def printing(x):
     return x
 
 
-REFUSED = [attempt, table, lists, recursion, argument, two_names, unknown, otherwise, method, printing]
+REFUSED = [attempt, table, lists, recursion, argument, two_names, unknown, method, printing]
 
 
 def kind(f):
@@ -229,7 +252,7 @@ def kind(f):
 def code(f) -> str:
     """Return the body of a program."""
     lines = inspect.getsource(f).splitlines()[2:]
-    return textwrap.dedent("\n".join(lines))
+    return textwrap.dedent("\n".join(lines)).strip()
 
 
 def refusal(f) -> str:

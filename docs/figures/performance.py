@@ -127,6 +127,30 @@ def compilation() -> str:
     return table(heads, rows)
 
 
+LOOPS = ("scalar", "Rosenbrock", "matrix", "potential", "logistic map", "as loops")
+
+
+def slow_first_calls() -> str:
+    """Say where compiling misses its targets, and why."""
+    loops, arrays = [], []
+    for row in stored("autodiff")["compilation"]:
+        if any(word in row["program"] for word in LOOPS):
+            if row["gradient"] > 1.5:
+                loops.append(f"{row['program']} ({row['gradient']:.1f} s)")
+        elif row["gradient"] > 2 * row["function"]:
+            arrays.append(f"{row['program']} ({row['gradient'] / row['function']:.2f})")
+    words = []
+    if loops:
+        words.append(f"More than 1.5 seconds: {', '.join(loops)}.")
+    if arrays:
+        words.append(
+            f"More than twice the function: {', '.join(arrays)}. What is left there is mostly Numba's matrix product, which "
+            "is compiled anew, for 0.2 to 0.4 seconds, for each pair of memory layouts; a product needs three pairs "
+            "backwards where it needed one."
+        )
+    return f"<p>{' '.join(words) or 'All of them meet these targets.'}</p>"
+
+
 def misses() -> list[tuple[str, str, str]]:
     """Return what misses a target: the program, in which way, and why."""
     found = []

@@ -185,6 +185,8 @@ def test_a_result_that_changes_in_place_is_returned_as_it_was():
     value, (pulled,) = plain.vjp(f, (0,), (X,), np.ones(3))
     np.testing.assert_array_equal(value, f(X))
     np.testing.assert_allclose(pulled, np.ones(3) @ dv.numerical_jacobian(f, X), rtol=1e-7)
+
+
 @njit
 def cubes(x):
     s = 0.0

@@ -43,6 +43,8 @@ BINARY |= {ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", a
 COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 ALLOCATE = {np.zeros: "zeros", np.ones: "ones", np.empty: "empty", np.full: "full"}
 LIKE = {np.zeros_like: "zeros_like", np.ones_like: "ones_like", np.empty_like: "empty_like", np.full_like: "full_like"}
+
+
 class Inner:
     """A function that is defined within another one."""
 
@@ -1294,7 +1296,9 @@ class Reader:
     def inner(self, function: Inner, args: list[Any], named: dict[str, Any]) -> Any:
         """Read the call of a function that is defined within this one: its free names are those of its surroundings."""
         if not any(f is function.frame for f in self.frames):
-            raise self.refuse(f"{function.node.name} is called outside of the function that defines it", "call it there")
+            raise self.refuse(
+                f"{function.node.name} is called outside of the function that defines it", "call it there"
+            )
         if any(f.source is function.source for f in self.frames):
             raise self.refuse(f"{function.node.name} calls itself", "write the recursion as a loop")
         around = {n: b for n, b in function.frame.names.items() if n not in function.inside}
