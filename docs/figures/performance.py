@@ -67,20 +67,24 @@ def times(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}" if ratio >= 2 else f"{ratio:.2f}"
 
 
+def busy(m: dict) -> str:
+    """Warn of a run on a busy machine."""
+    if m["load"] <= m["cores"]:
+        return ""
+    return (
+        " The machine was busy with other work. Libraries that hand their work to threads suffer from that more than a call "
+        "in the same thread does, so that they look worse here than on a calm machine."
+    )
+
+
 def machine(name: str = "autodiff", key: str = "machine") -> str:
     """Say on what a run was made."""
     m = stored(name)[key]
     what = "least times of calls that took turns" if key == "machine" else "processor seconds"
     versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items())
-    busy = (
-        " The machine was busy with other work. Libraries that hand their work to threads suffer from that more than a call "
-        "in the same thread does, so that their columns look worse than on a calm machine."
-        if m["load"] > m["cores"] and key == "machine"
-        else ""
-    )
     return (
         f"<p>{m['date']}, {m['processor']} with {m['cores']} cores, {m['threads']} thread(s) for every library, {versions}. The load of the machine at the start was "
-        f"{m['load']}; the numbers are {what}.{busy}</p>"
+        f"{m['load']}; the numbers are {what}.{busy(m) if key == 'machine' else ''}</p>"
     )
 
 
@@ -201,7 +205,7 @@ def summary() -> str:
         f"Compiled by JAX, value and gradient of the same functions take between {times(against[0])} and "
         f"{times(against[-1])} times as long as here, {times(against[len(against) // 2])} in the middle. Within a compiled "
         f"loop a gradient of Rosenbrock's function of two variables takes {time(inside_['gradient'])}. "
-        f"({m['processor']}, {m['cores']} cores, JAX {m['versions']['JAX']}, {m['date']}.)</p>"
+        f"({m['processor']}, {m['cores']} cores, JAX {m['versions']['JAX']}, {m['date']}.){busy(m)}</p>"
     )
 
 
