@@ -230,7 +230,7 @@ class Reader:
             return None
         if not all(isinstance(a, Value) and a.kind.ndim for a in arrays):
             return None
-        roots = frozenset().union(*(a.roots for a in arrays))
+        roots = frozenset().union(*(a.roots for a in arrays if a is not None))
         for frame in self.frames:
             for name, binding in frame.names.items():
                 if frame is self.frames[-1] and name in left:

@@ -283,9 +283,9 @@ def ascend(body: list[Any], arrays: set[str]) -> list[Any]:
 
     def one_more(node: Any) -> Any:
         if isinstance(node, ast.Constant):
-            return ast.Constant(node.value + 1)
+            return ast.Constant(int(node.value) + 1)  # type: ignore[arg-type]
         if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
-            return ast.Constant(1 - node.operand.value)  # type: ignore[operator]
+            return ast.Constant(1 - int(node.operand.value))  # type: ignore[arg-type]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and getattr(node.right, "value", None) == 1:
             return node.left
         return None
