@@ -48,6 +48,7 @@ __all__ = [
     "multiply_tile",
     "multiply_tile_plain",
     "peak",
+    "sandwich",
     "turn",
 ]
 
@@ -504,6 +505,79 @@ def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(target, types.intp), emit
+
+
+def sandwich(matrix: Any, rows: bool = False) -> Any:
+    """Return a function that computes matrix @ D @ matrix.T for many small square arrays D at once, one in each lane.
+
+    `compute(count, source, i, pitch, target, j, target_pitch)` handles `count` vectors: entry (p, q) of all D stands at
+    source[i + (p * n + q) * pitch:], entry (p, q) of all results comes to target[j + (p * m + q) * target_pitch:], for a
+    matrix of m rows and n columns.
+
+    Args:
+        matrix: constant small matrix.
+        rows: whether a vector has ROWS numbers, as in a packed panel, instead of as many as fit a register.
+
+    Returns:
+        The function, for compiled code.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    m, n = matrix.shape
+    if numba.config.DISABLE_JIT:
+
+        def plain(count, source, i, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
+            for t in range(count * (ROWS if rows else lanes(source))):
+                block = source[i + t : i + t + (n * n - 1) * pitch + 1 : pitch].reshape(n, n)
+                product = matrix.astype(source.dtype) @ block @ matrix.T.astype(source.dtype)
+                target[j + t : j + t + (m * m - 1) * target_pitch + 1 : target_pitch] = product.reshape(-1)
+
+        return plain
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[1].dtype)
+        if rows:
+            llvm.set_lanes(ROWS)
+        count, pitch, target_pitch = args[0], args[3], args[6]
+        source = llvm.data(signature.args[1], args[1], args[2])
+        target = llvm.data(signature.args[4], args[4], args[5])
+
+        def times(coefficients: Any, vectors: list[Any]) -> Any:
+            """Return the sum of vectors with constant factors; those of 0 take no instruction, those of 1 one."""
+            total = None
+            # Factors of 1 first, so that the sum begins without a multiplication where it can.
+            for f, v in sorted(zip(coefficients, vectors, strict=True), key=lambda pair: pair[0] != 1):
+                constant = ir.Constant(llvm.vector, [float(f)] * llvm.lanes)
+                if f == 0:
+                    continue
+                if total is None:
+                    total = v if f == 1 else builder.fmul(v, constant)
+                elif f in (1, -1):
+                    total = builder.fadd(total, v) if f == 1 else builder.fsub(total, v)
+                else:
+                    total = llvm.multiply_add(v, constant, total)
+            return total
+
+        with cgutils.for_range(builder, count) as block:
+            shift = builder.mul(block.index, llvm.index(llvm.lanes))
+            here, there = llvm.at(source, shift), llvm.at(target, shift)
+            half = []  # matrix @ D, column by column
+            for q in range(n):
+                column = [llvm.load(llvm.at(here, builder.mul(pitch, llvm.index(p * n + q)))) for p in range(n)]
+                half.append([times(matrix[p], column) for p in range(m)])
+            for p in range(m):
+                row = [half[q][p] for q in range(n)]
+                for q in range(m):
+                    place = llvm.at(there, builder.mul(target_pitch, llvm.index(p * m + q)))
+                    llvm.store(times(matrix[q], row), place)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def compute(typing, count, source, i, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
+        check(source, target)
+        k = types.intp
+        return types.void(k, source, k, k, target, k, k), emit
+
+    return compute
 
 
 packed_1, packed_2, packed_3 = (tile_product(False, vectors) for vectors in (1, 2, 3))

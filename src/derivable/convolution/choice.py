@@ -5,7 +5,8 @@ The layers and their derivatives call the three functions `run_...` with arrays 
 
 - `direct`: the definition, row by row; any dtype, and no preparation, so it is best for small work;
 - `bands`: few channels, a tile of output rows in registers ([`bands`][derivable.convolution.bands]);
-- `implicit`: many channels, a matrix product ([`implicit`][derivable.convolution.implicit]).
+- `implicit`: many channels, a matrix product ([`implicit`][derivable.convolution.implicit]);
+- `winograd`: 3 x 3 kernels with stride 1, fewer multiplications ([`winograd`][derivable.convolution.winograd]).
 
 `costs` estimates the time of each from the shapes, and `choose` takes the least. A further algorithm is added here: its
 name to `METHODS`, its cost to `costs`, its call to `run_convolution`.
@@ -18,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from derivable.convolution import bands, direct, implicit
+from derivable.convolution import bands, direct, implicit, winograd
 from derivable.jit import parallel_for
 from derivable.simd import LINES, ROWS, VECTOR_BYTES
 from derivable.validation import check_choice
 
 __all__ = ["METHODS", "choose", "costs", "run_convolution", "run_input_gradient", "run_kernel_gradient"]
 
-METHODS = ("auto", "direct", "bands", "implicit")
+METHODS = ("auto", "direct", "bands", "implicit", "winograd")
 # Under so many multiplications (some 100 microseconds) waking a thread costs more than it brings.
 PARALLEL_WORK = 1 << 20
 # Under so many multiplications the definition is done before the others are prepared.
@@ -74,7 +75,34 @@ def costs(
             pack *= lanes / out[2]
         multiply = vectors * channels * taps * panels * ROWS * 1.1
         result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
+        if filterable(w_shape, stride, dilation):
+            result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, lanes).values())
     return result
+
+
+def filterable(w_shape: Triple, stride: Triple, dilation: Triple) -> bool:
+    """Return whether minimal filtering can compute the layer: 3 x 3 taps, next to each other, with stride 1."""
+    return w_shape[3:] == (3, 3) and tuple(stride[1:]) == tuple(dilation[1:]) == (1, 1)
+
+
+def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, lanes: int) -> dict[int, float]:
+    """Estimate the time of minimal filtering with tiles of m x m outputs, in the steps of `costs`, by m."""
+    result = {}
+    out_channels, channels = w_shape[0], w_shape[1] * w_shape[2]
+    panels = groups * -(-(out_channels // groups) // ROWS)
+    for m in winograd.POINTS:
+        entries = (m + 2) ** 2
+        tiles = x_shape[0] * out[0] * -(-out[1] // m) * -(-out[2] // m)
+        multiply = entries * panels * ROWS * channels * -(-tiles // lanes) * 1.1
+        transforms = entries * tiles * (2.2 * channels * groups + 1.5 * out_channels)
+        result[m] = multiply + transforms + (60 + 1.2 * entries) * panels * channels + 60000
+    return result
+
+
+def tile_size(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, dtype: Any) -> int:
+    """Return the m of the cheaper tiles."""
+    estimates = tile_costs(x_shape, w_shape, out, groups, VECTOR_BYTES // dtype.itemsize)
+    return min(estimates, key=estimates.__getitem__)
 
 
 def choose(
@@ -84,6 +112,13 @@ def choose(
     if math.prod(out) * x_shape[0] * math.prod(w_shape) < SMALL_WORK or dtype.char not in "fd":
         return "direct"
     estimates = costs(x_shape, w_shape, out, stride, dilation, groups, dtype)
+    return min(estimates, key=estimates.__getitem__)
+
+
+def without_winograd(*arguments: Any) -> str:
+    """Return the algorithm with the least cost but for `winograd`: for numbers that are not all finite."""
+    estimates = costs(*arguments)
+    estimates.pop("winograd")
     return min(estimates, key=estimates.__getitem__)
 
 
@@ -101,11 +136,18 @@ def finite(w: Any) -> bool:
         return bool(np.isfinite(w.sum()) or np.isfinite(w).all())
 
 
-def check_method(method: str, dtype: Any, usable: bool) -> None:
+def check_method(
+    method: str, dtype: Any, usable: bool, w_shape: Triple = (), stride: Triple = (), dilation: Triple = ()
+) -> None:
     """Raise ValueError if the algorithm asked for is unknown or cannot compute this layer."""
     check_choice(method, "method", METHODS)
     if method in ("auto", "direct"):
         return
+    if method == "winograd" and not filterable(w_shape, stride, dilation):
+        raise ValueError(
+            f"method 'winograd' computes 3 x 3 kernels with stride 1 and dilation 1, got kernel sizes {w_shape[2:]}, "
+            f"stride {tuple(stride)}, dilation {tuple(dilation)}: use 'implicit'"
+        )
     if dtype.char not in "fd":
         raise ValueError(f"method {method!r} computes float32 and float64, got {dtype}: use 'direct'")
     if not usable:
@@ -122,13 +164,21 @@ def run_convolution(
     chosen = method
     if method == "auto":
         chosen = choose(x.shape, w.shape, out, stride, dilation, groups, x.dtype)
-    if chosen != "direct" or method != "auto":
+    result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
+    if chosen == "winograd":
+        check_method(chosen, x.dtype, True, w.shape, stride, dilation)
+        m = tile_size(x.shape, w.shape, out, groups, x.dtype)
+        if winograd.convolution_winograd(x, w, bias, result, before, dilation, stride, groups, m):
+            return result
+        chosen = method = without_winograd(x.shape, w.shape, out, stride, dilation, groups, x.dtype)
+        if not finite(w):
+            chosen = method = "direct"
+    elif chosen != "direct" or method != "auto":
         usable = not padded(x.shape[2:], w.shape[2:], out, stride, before, dilation) or finite(w)
         if method != "auto":
-            check_method(method, x.dtype, usable)
+            check_method(method, x.dtype, usable, w.shape, stride, dilation)
         elif not usable:
             chosen = "direct"
-    result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
     if chosen == "implicit":
         return implicit.convolution_implicit(x, w, result, stride, before, dilation, groups, bias)
     if chosen == "bands":
@@ -163,10 +213,20 @@ def run_input_gradient(
             # The definition jumps from output to output, so it is worth much to sort them by their remainders.
             large = g.dtype.char in "fd" and g.size * (w.size // w.shape[0]) >= SMALL_WORK
             chosen = "implicit" if large and turned_shape[1] > 1 else "direct"
-        if chosen != "direct" and not finite(w):
+        if chosen not in ("direct", "winograd") and not finite(w):
             chosen = "direct"
     else:
-        check_method(method, g.dtype, method == "direct" or finite(w))
+        check_method(method, g.dtype, method in ("direct", "winograd") or finite(w), w.shape, stride, dilation)
+    if chosen == "winograd":
+        if tuple(stride) != (1, 1, 1):
+            raise ValueError("method 'winograd' computes gradients in the input with stride 1: use 'implicit'")
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        m = tile_size(g.shape, turned_shape, sizes, groups, g.dtype)
+        if winograd.input_gradient_winograd(g, w, bias, result, before, dilation, groups, m):
+            return result
+        chosen = without_winograd(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
+        if not finite(w):
+            chosen = "direct"
     if chosen == "implicit":
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
         return implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
@@ -192,6 +252,8 @@ def run_kernel_gradient(
     channels = x.shape[1] // groups
     result = np.empty((g.shape[1], channels, *kernel_sizes), dtype=x.dtype)
     work = g.size * (result.size // result.shape[0])
+    if method == "winograd":
+        raise ValueError("method 'winograd' computes no gradients in the kernel: use 'implicit'")
     if method != "auto":
         check_method(method, x.dtype, True)
     elif x.dtype.char in "fd" and work >= SMALL_WORK and g.shape[1] // groups >= 4:
