@@ -49,6 +49,7 @@ __all__ = [
     "multiply_tile_plain",
     "peak",
     "sandwich",
+    "sum_taps",
     "turn",
 ]
 
@@ -145,6 +146,16 @@ def correlate_tile_plain(  # type: ignore[no-untyped-def]
                     total += w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j]
             place = io + i * out_pitch + j
             out[place] = out[place] + total if add else total
+
+
+@kernel
+def sum_taps_plain(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
+    """Correlate lines of `g` with lines of `x`: the same as `sum_taps`, as loops."""
+    for k in range(9 if square else 8):
+        for y in range(lines):
+            for t in range(length):
+                product = g[ig + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]
+                out[io + k * lanes(g) + t % lanes(g)] += product
 
 
 @kernel
@@ -433,6 +444,53 @@ def plane_tile(lines: int, vectors: int) -> Any:
     return correlate
 
 
+def tap_sums(rows: int, columns: int) -> Any:
+    """Return the intrinsic that correlates lines of `g` with lines of `x` under a block of rows x columns taps."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = dict(zip(names, args, strict=True))
+        kinds = dict(zip(names, signature.args, strict=True))
+        llvm = Emitter(context, builder, kinds["g"].dtype)
+        g = llvm.data(kinds["g"], value["g"], value["ig"])
+        x = llvm.data(kinds["x"], value["x"], value["ix"])
+        out = llvm.data(kinds["out"], value["out"], value["io"])
+        shifts = llvm.data(kinds["shifts"], value["shifts"], value["first"])
+        number = rows * columns
+        sums = [cgutils.alloca_once_value(builder, llvm.load(llvm.at(out, k * llvm.lanes))) for k in range(number)]
+        places = [builder.load(llvm.at(shifts, k)) for k in range(number)]
+        whole = builder.sdiv(value["length"], llvm.index(llvm.lanes))
+        done = builder.mul(whole, llvm.index(llvm.lanes))
+        rest = builder.sub(value["length"], done)
+        mask = llvm.mask(rest)
+
+        def meet(numbers: Any, place: Any) -> None:
+            for k in range(number):
+                vector = llvm.load(llvm.at(place, places[k]))
+                builder.store(llvm.multiply_add(numbers, vector, builder.load(sums[k])), sums[k])
+
+        with cgutils.for_range(builder, value["lines"]) as line:
+            g_line = llvm.at(g, builder.mul(line.index, value["g_line"]))
+            x_line = llvm.at(x, builder.mul(line.index, value["x_line"]))
+            with cgutils.for_range(builder, whole) as step:
+                shift = builder.mul(step.index, llvm.index(llvm.lanes))
+                meet(llvm.load(llvm.at(g_line, shift)), llvm.at(x_line, shift))
+            with builder.if_then(builder.icmp_signed("<", llvm.index(0), rest)):
+                meet(llvm.masked("load", mask, llvm.at(g_line, done), llvm.zero), llvm.at(x_line, done))
+        for k in range(number):
+            llvm.store(builder.load(sums[k]), llvm.at(out, k * llvm.lanes))
+        return context.get_dummy_value()
+
+    names = ["lines", "length", "g", "ig", "g_line", "x", "ix", "x_line", "shifts", "first", "out", "io"]
+
+    @intrinsic
+    def sum_up(typing, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
+        check(g, x, out)
+        n = types.intp
+        return types.void(n, n, g, n, n, x, n, n, shifts, n, out, n), emit
+
+    return sum_up
+
+
 def check(*arrays: Any) -> None:
     """Refuse, while compiling, what the vector instructions are not written for."""
     for array in arrays:
@@ -583,6 +641,7 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
 packed_1, packed_2, packed_3 = (tile_product(False, vectors) for vectors in (1, 2, 3))
 line_1, line_2, line_4 = (plane_tile(1, vectors) for vectors in (1, 2, 4))
 lines_1, lines_2, lines_4 = (plane_tile(LINES, vectors) for vectors in (1, 2, 4))
+square_sums, row_sums = tap_sums(3, 3), tap_sums(1, 8)
 rows_1, rows_2, rows_3 = (tile_product(True, vectors) for vectors in (1, 2, 3))
 
 
@@ -680,7 +739,22 @@ def correlate_tile(  # type: ignore[no-untyped-def]
         lines_1(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
 
 
+@kernel
+def sum_taps(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
+    """Correlate lines of `g` with lines of `x` under a few taps, which are held in registers.
+
+    For the taps k of a block, 9 if `square` and else 8, lane t % lanes of the vector out[io + k * lanes:] grows by the
+    sum over lines y and places t < length of g[ig + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]. The
+    caller adds the lanes up. Whole vectors of x are read, also at the end of a line.
+    """
+    if square:
+        square_sums(lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io)
+    else:
+        row_sums(lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io)
+
+
 if numba.config.DISABLE_JIT:
+    sum_taps = sum_taps_plain
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
     correlate_tile = correlate_tile_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain

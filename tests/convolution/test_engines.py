@@ -236,7 +236,7 @@ def test_winograd_keeps_its_error_bound(m, dtype):
         one = (1, 1, 1)
         assert winograd.convolution_winograd(x, w, zero, out, (0, 1, 1), one, one, 1, m)
         exact = run_convolution(
-            x.astype(np.longdouble).astype(np.float64), w.astype(np.float64), zero.astype(np.float64), (1, 9, 10),
+            x.astype(np.float64), w.astype(np.float64), zero.astype(np.float64), (1, 9, 10),
             one, (0, 1, 1), one, 1, "direct",
         )  # fmt: skip
         size = float(np.abs(x).max()) * float(np.abs(w).max()) * np.finfo(dtype).eps

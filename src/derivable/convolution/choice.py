@@ -212,7 +212,8 @@ def run_input_gradient(
         else:
             # The definition jumps from output to output, so it is worth much to sort them by their remainders.
             large = g.dtype.char in "fd" and g.size * (w.size // w.shape[0]) >= SMALL_WORK
-            chosen = "implicit" if large and turned_shape[1] > 1 else "direct"
+            few = g.shape[1] // groups < ROWS or w.shape[1] < ROWS
+            chosen = ("bands" if few else "implicit") if large else "direct"
         if chosen not in ("direct", "winograd") and not finite(w):
             chosen = "direct"
     else:
@@ -230,6 +231,9 @@ def run_input_gradient(
     if chosen == "implicit":
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
         return implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
+    if chosen == "bands" and stride != (1, 1, 1):
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        return bands.input_gradient_bands(g, w, bias, result, stride, before, dilation, groups)
     if stride == (1, 1, 1):
         turned = direct.transposed_kernel(w, groups)
         back = tuple((k - 1) * d - b for k, d, b in zip(w.shape[2:], dilation, before, strict=True))
@@ -256,8 +260,12 @@ def run_kernel_gradient(
         raise ValueError("method 'winograd' computes no gradients in the kernel: use 'implicit'")
     if method != "auto":
         check_method(method, x.dtype, True)
-    elif x.dtype.char in "fd" and work >= SMALL_WORK and g.shape[1] // groups >= 4:
-        method = "implicit"
+    elif x.dtype.char in "fd" and work >= SMALL_WORK:
+        method = "implicit" if g.shape[1] // groups >= ROWS else "bands"
+    if method == "bands":
+        if bands.kernel_gradient_bands(g, x, result, stride, before, dilation, groups):
+            return result
+        method = "direct"
     if method == "implicit":
         return implicit.kernel_gradient_implicit(g, x, result, stride, before, dilation, groups)
     arguments = (g, x, result, stride, before, dilation, groups)
