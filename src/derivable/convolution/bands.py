@@ -41,34 +41,45 @@ def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # typ
 
 
 @kernel
-def copy_line(target, i, length, x, row, breadth, column, step):  # type: ignore[no-untyped-def]
-    """Write target[i + t] = x[row + column + t * step] for t < length, zero where the column is outside the row.
+def copy_band(  # type: ignore[no-untyped-def]
+    target, i, pitch, line, rows, length, x, plane, first_row, height, breadth, column, step, phases
+):
+    """Copy rows of one plane, each sorted by the column's remainder modulo the step, with the padding written out.
 
-    It may spoil up to a vector behind.
+    target[i + r * pitch + s * line + t] becomes x[plane, first_row + r, column + s + t * step] for t < length and
+    s < phases, zero where that is outside the plane. `plane` counts rows of x. It may spoil up to a vector behind a line.
     """
     vector = lanes(target)
-    begin = 0 if column >= 0 else min(length, (-column + step - 1) // step)
-    end = begin if column >= breadth else max(begin, min(length, (breadth - 1 - column) // step + 1))
-    t = 0
-    while t < begin:
-        clear(target, i + t)
-        t += vector
-    t, source = begin, row + column
-    if step == 1:
-        while t < end and source + t + vector <= x.size:
-            move(target, i + t, x, source + t)
-            t += vector
-    elif step == 2:
-        while t < end and source + 2 * (t + vector) - 1 <= x.size:
-            move_every_other(target, i + t, x, source + 2 * t)
-            t += vector
-    while t < end:
-        target[at(i + t)] = x[at(source + t * step)]
-        t += 1
-    t = end
-    while t < length:
-        clear(target, i + t)
-        t += vector
+    for s in range(phases):
+        here = column + s
+        begin = 0 if here >= 0 else min(length, (-here + step - 1) // step)
+        end = begin if here >= breadth else max(begin, min(length, (breadth - 1 - here) // step + 1))
+        for r in range(rows):
+            place = i + r * pitch + s * line
+            h = first_row + r
+            if h < 0 or h >= height:
+                for t in range(0, length, vector):
+                    clear(target, place + t)
+                continue
+            source = (plane + h) * breadth + here
+            for t in range(0, begin, vector):
+                clear(target, place + t)
+            t = begin
+            if step == 1:
+                last = min(end, x.size - vector - source + 1)  # whole vectors may be read up to here
+                while t < last:
+                    move(target, place + t, x, source + t)
+                    t += vector
+            elif step == 2:
+                last = min(end, (x.size - source + 1) // 2 - vector + 1)
+                while t < last:
+                    move_every_other(target, place + t, x, source + 2 * t)
+                    t += vector
+            while t < end:
+                target[at(place + t)] = x[at(source + t * step)]
+                t += 1
+            for t in range(end, length, vector):
+                clear(target, place + t)
 
 
 @kernel
@@ -86,7 +97,7 @@ def bands_part(start, stop, x, w, bias, out, shapes, stride, before, dilation, g
     step = stride[2]
     columns_of_band, rows_of_band = min(out_width, COLUMNS_OF_BAND), min(out_height, ROWS_OF_BAND)
     line = (columns_of_band + (kw - 1) * dilation[2] // step + vector) // vector * vector + vector
-    pitch = step * line
+    pitch, phases = step * line, min(step, (kw - 1) * dilation[2] + 1)
     shifts = np.empty(kw, np.int64)
     for b in range(kw):
         shifts[b] = b * dilation[2] % step * line + b * dilation[2] // step
@@ -108,11 +119,10 @@ def bands_part(start, stop, x, w, bias, out, shapes, stride, before, dilation, g
                 if d < 0 or d >= depth:
                     continue
                 plane = ((n * in_channels + group * channels + c) * depth + d) * height
-                for r in range((h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1):
-                    h = h0 * stride[1] - before[1] + r
-                    for s in range(min(step, (kw - 1) * dilation[2] + 1)):
-                        column = w0 * step - before[2] + s if 0 <= h < height else breadth
-                        copy_line(band, r * pitch + s * line, used, x, (plane + h) * breadth, breadth, column, step)
+                copy_band(
+                    band, 0, pitch, line, (h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1, used, x, plane,
+                    h0 * stride[1] - before[1], height, breadth, w0 * step - before[2], step, phases,
+                )  # fmt: skip
                 for o in range(group * per_group, (group + 1) * per_group):
                     tap = ((o * channels + c) * kd + a) * kh * kw
                     first = x.dtype.type(0) if written else bias[o]
@@ -190,6 +200,24 @@ def tap_classes(taps, stride, before, dilation):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def interleave(out, o, width, values, i, pitch, first, step):  # type: ignore[no-untyped-def]
+    """Write out[o + step * t + e] = first + values[i + e * pitch + t], as long as step * t + e < width."""
+    whole = 0
+    if step == 1:
+        for t in range(width):
+            out[at(o + t)] = first + values[at(i + t)]
+        return
+    if step == 2:
+        whole = width // 2
+        for t in range(whole):
+            out[at(o + 2 * t)] = first + values[at(i + t)]
+            out[at(o + 2 * t + 1)] = first + values[at(i + pitch + t)]
+    for e in range(step):
+        for t in range(whole, (width - e + step - 1) // step):
+            out[at(o + step * t + e)] = first + values[at(i + e * pitch + t)]
+
+
+@kernel
 def input_gradient_part(  # type: ignore[no-untyped-def]
     start, stop, g, w, size, bias, out, shapes, stride, before, dilation, groups, table, band
 ):
@@ -227,10 +255,10 @@ def input_gradient_part(  # type: ignore[no-untyped-def]
                 if rest != 0 or od < 0 or od >= g_depth:
                     continue
                 base = ((n * out_channels + o) * g_depth + od) * g_height
-                for r in range(q1 - q0 + bottom - top):
-                    h = q0 + top + r
-                    column = left if 0 <= h < g_height else g_width
-                    copy_line(plane, r * pitch, long + right - left, g, (base + h) * g_width, g_width, column, 1)
+                copy_band(
+                    plane, 0, pitch, 0, q1 - q0 + bottom - top, long + right - left, g, base,
+                    q0 + top, g_height, g_width, left, 1, 1,
+                )  # fmt: skip
                 for c in range(channels):
                     tap = ((o * channels + c) * kd + a) * size
                     for s in range(row_step):
@@ -261,11 +289,8 @@ def input_gradient_part(  # type: ignore[no-untyped-def]
                     h = q * row_step + s
                     if h >= height:
                         continue
-                    for e in range(step):
-                        source = (((c * row_step + s) * step + e) * (band + LINES) + q - q0) * room
-                        target = (base + h) * width + e
-                        for t in range((width - e + step - 1) // step):
-                            out[at(target + t * step)] = sums[at(source + t)] + first
+                    source = (((c * row_step + s) * step) * (band + LINES) + q - q0) * room
+                    interleave(out, (base + h) * width, width, sums, source, (band + LINES) * room, first, step)
 
 
 # ----------------------------------------------------------------------------- gradient with respect to the kernel
@@ -288,6 +313,14 @@ def kernel_gradient_bands(g, x, out, stride, before, dilation, groups):  # type:
     return bool(np.isfinite(out).all())
 
 
+@kernel(fastmath={"reassoc"})
+def sum_of(values, i, count, total):  # type: ignore[no-untyped-def]
+    """Return `total` plus the sum of values[i:i + count], in an order that suits vectors."""
+    for t in range(count):
+        total += values[at(i + t)]
+    return total
+
+
 @kernel
 def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
     """Compute the gradient for the input channels start..stop."""
@@ -298,7 +331,7 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
     step = stride[2]
     columns_of_band, rows_of_band = min(out_width, COLUMNS_OF_BAND), min(out_height, ROWS_OF_BAND)
     line = (columns_of_band + (kw - 1) * dilation[2] // step + vector) // vector * vector + vector
-    pitch = step * line
+    pitch, phases = step * line, min(step, (kw - 1) * dilation[2] + 1)
     # The blocks of taps: 3 x 3, or 8 in a row. A tap too many repeats the last one.
     square = kh > 1
     high, wide = (3, 3) if square else (1, 8)
@@ -330,13 +363,10 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
                         for w0 in range(0, out_width, COLUMNS_OF_BAND):
                             w1 = min(out_width, w0 + COLUMNS_OF_BAND)
                             used = w1 - w0 + (kw - 1) * dilation[2] // step
-                            for r in range((h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1):
-                                h = h0 * stride[1] - before[1] + r
-                                for s in range(min(step, (kw - 1) * dilation[2] + 1)):
-                                    column = w0 * step - before[2] + s if 0 <= h < height else breadth
-                                    copy_line(
-                                        band, r * pitch + s * line, used, x, (plane + h) * breadth, breadth, column, step
-                                    )
+                            copy_band(
+                                band, 0, pitch, line, (h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1, used, x,
+                                plane, h0 * stride[1] - before[1], height, breadth, w0 * step - before[2], step, phases,
+                            )  # fmt: skip
                             for r in range(per_group):
                                 o = group * per_group + r
                                 here = (((n * out_channels + o) * out_depth + od) * out_height + h0) * out_width + w0
@@ -352,7 +382,4 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
                     for j in range(kw):
                         block, k = i // high * across + j // wide, i % high * wide + j % wide
                         place = (((r * kd + a) * blocks + block) * size + k) * vector
-                        total = x.dtype.type(0)
-                        for t in range(vector):
-                            total += sums[at(place + t)]
-                        out[at(target + i * kw + j)] = total
+                        out[at(target + i * kw + j)] = sum_of(sums, place, vector, x.dtype.type(0))
