@@ -44,7 +44,9 @@ __all__ = [
     "lanes",
     "move",
     "move_every_other",
+    "multiply_places",
     "multiply_rows",
+    "multiply_shifted",
     "multiply_tile",
     "multiply_tile_plain",
     "peak",
@@ -129,6 +131,33 @@ def multiply_rows_plain(  # type: ignore[no-untyped-def]
             for y in range(lines):
                 for t in range(length):
                     row = a[ia + i * a_pitch + y * a_line + t * a_step]
+                    total += row * b[ib + y * b_line + t * width + j]
+            c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
+
+
+@kernel
+def multiply_shifted_plain(depth, vectors, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Multiply a packed panel with rows as they lie in `b`: the same as `multiply_shifted`, as loops."""
+    for i in range(rows):
+        for j in range(columns):
+            total = c.dtype.type(0)
+            for k in range(depth):
+                total += a[ia + k * ROWS + i] * b[ib + shifts[k] + j]
+            c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
+
+
+@kernel
+def multiply_places_plain(  # type: ignore[no-untyped-def]
+    lines, length, vectors, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add
+):
+    """Multiply rows at given places with a packed panel: the same as `multiply_places`, as loops."""
+    width = vectors * lanes(b)
+    for i in range(rows):
+        for j in range(columns):
+            total = c.dtype.type(0)
+            for y in range(lines):
+                for t in range(length):
+                    row = a[ia + places[ip + i] + y * a_line + t]
                     total += row * b[ib + y * b_line + t * width + j]
             c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
 
@@ -299,8 +328,27 @@ class Emitter:
                         self.store(builder.fadd(self.load(address), value) if add else value, address)
 
 
-def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
-    """Return the intrinsic for tiles of `vectors` vectors: for a packed panel of `a`, or for rows as they lie."""
+TILE_ARGUMENTS = {
+    "packed": "depth a ia b ib c ic pitch rows columns add",
+    "rows": "lines length a ia a_pitch a_line a_step b ib b_line c ic pitch rows columns add",
+    "places": "lines length a ia places ip a_line b ib b_line c ic pitch rows columns add",
+    "shifted": "depth a ia b ib shifts c ic pitch rows columns add",
+}
+
+
+def tile_product(kind: str, vectors: int) -> Any:
+    """Return the intrinsic for tiles of `vectors` vectors.
+
+    Args:
+        kind: where the numbers of `a` and `b` stand: "packed" both in panels; "rows" those of `a` as they lie in
+            rows of one distance; "places" those of `a` in rows whose places a table tells; "shifted" those of `b` in
+            rows whose places a table tells.
+        vectors: vectors in a row of the tile.
+
+    Returns:
+        The intrinsic, whose arguments are those of `TILE_ARGUMENTS`.
+    """
+    names = TILE_ARGUMENTS[kind].split()
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = dict(zip(names, signature.args, strict=True))
@@ -320,63 +368,48 @@ def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
                     builder.store(llvm.multiply_add(number, vector[v], builder.load(sums[i][v])), sums[i][v])
 
         width = llvm.index(vectors * llvm.lanes)
-        if rows_as_they_lie:
-            # A row that does not exist reads the last one that does.
-            last = builder.sub(value["rows"], llvm.index(1))
-            beyond = [builder.icmp_signed("<", last, llvm.index(i)) for i in range(ROWS)]
-            numbers = [builder.select(beyond[i], last, llvm.index(i)) for i in range(ROWS)]
-            places = [builder.mul(value["a_pitch"], number) for number in numbers]
+        places: list[Any] = list(range(ROWS))
+        if kind in ("rows", "places"):
+            if kind == "rows":
+                # A row that does not exist reads the last one that does.
+                last = builder.sub(value["rows"], llvm.index(1))
+                beyond = [builder.icmp_signed("<", last, llvm.index(i)) for i in range(ROWS)]
+                numbers = [builder.select(beyond[i], last, llvm.index(i)) for i in range(ROWS)]
+                places = [builder.mul(value["a_pitch"], number) for number in numbers]
+                a_step = value["a_step"]
+            else:
+                table = llvm.data(kinds["places"], value["places"], value["ip"])
+                places = [builder.load(llvm.at(table, i)) for i in range(ROWS)]
+                a_step = llvm.index(1)
             with cgutils.for_range(builder, value["lines"]) as line:
                 a_line = llvm.at(a, builder.mul(line.index, value["a_line"]))
                 b_line = llvm.at(b, builder.mul(line.index, value["b_line"]))
                 with cgutils.for_range(builder, value["length"]) as place:
-                    a_row = llvm.at(a_line, builder.mul(place.index, value["a_step"]))
+                    a_row = llvm.at(a_line, builder.mul(place.index, a_step))
                     step(a_row, llvm.at(b_line, builder.mul(place.index, width)))
         else:
-            places = list(range(ROWS))
+            if kind == "shifted":
+                table = llvm.data(kinds["shifts"], value["shifts"], llvm.index(0))
             with cgutils.for_range(builder, value["depth"]) as place:
                 a_row = llvm.at(a, builder.mul(place.index, llvm.index(ROWS)))
-                step(a_row, llvm.at(b, builder.mul(place.index, width)))
+                if kind == "shifted":
+                    step(a_row, llvm.at(b, builder.load(llvm.at(table, place.index))))
+                else:
+                    step(a_row, llvm.at(b, builder.mul(place.index, width)))
         llvm.write_tile(sums, c, value["pitch"], value["rows"], value["columns"], value["add"])
         return context.get_dummy_value()
 
-    if rows_as_they_lie:
-        names = [
-            "lines",
-            "length",
-            "a",
-            "ia",
-            "a_pitch",
-            "a_line",
-            "a_step",
-            "b",
-            "ib",
-            "b_line",
-            "c",
-            "ic",
-            "pitch",
-            "rows",
-            "columns",
-            "add",
-        ]
+    def product(typing, *arguments):  # type: ignore[no-untyped-def]
+        kinds = dict(zip(names, arguments, strict=True))
+        check(kinds["a"], kinds["b"], kinds["c"])
+        arrays = ("a", "b", "c", "places", "shifts")
+        given = [kinds[n] if n in arrays else types.boolean if n == "add" else types.intp for n in names]
+        return types.void(*given), emit
 
-        @intrinsic
-        def product(  # type: ignore[no-untyped-def]
-            typing, lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add
-        ):
-            check(a, b, c)
-            n = types.intp
-            return types.void(n, n, a, n, n, n, n, b, n, n, c, n, n, n, n, types.boolean), emit
-    else:
-        names = ["depth", "a", "ia", "b", "ib", "c", "ic", "pitch", "rows", "columns", "add"]
-
-        @intrinsic
-        def product(typing, depth, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
-            check(a, b, c)
-            n = types.intp
-            return types.void(n, a, n, b, n, c, n, n, n, n, types.boolean), emit
-
-    return product
+    # Numba reads the arguments' names from the function.
+    scope = {"product": product}
+    exec(f"def named(typing, {', '.join(names)}): return product(typing, {', '.join(names)})", scope)
+    return intrinsic(scope["named"])
 
 
 def plane_tile(lines: int, vectors: int) -> Any:
@@ -638,11 +671,13 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
     return compute
 
 
-packed_1, packed_2, packed_3 = (tile_product(False, vectors) for vectors in (1, 2, 3))
+packed_1, packed_2, packed_3 = (tile_product("packed", vectors) for vectors in (1, 2, 3))
+rows_1, rows_2, rows_3 = (tile_product("rows", vectors) for vectors in (1, 2, 3))
+places_1, places_2, places_3 = (tile_product("places", vectors) for vectors in (1, 2, 3))
+shifted_1, shifted_2, shifted_3 = (tile_product("shifted", vectors) for vectors in (1, 2, 3))
 line_1, line_2, line_4 = (plane_tile(1, vectors) for vectors in (1, 2, 4))
 lines_1, lines_2, lines_4 = (plane_tile(LINES, vectors) for vectors in (1, 2, 4))
 square_sums, row_sums = tap_sums(3, 3), tap_sums(1, 8)
-rows_1, rows_2, rows_3 = (tile_product(True, vectors) for vectors in (1, 2, 3))
 
 
 # ------------------------------------------------------------------------------------- what other files call
@@ -693,6 +728,37 @@ def multiply_rows(  # type: ignore[no-untyped-def]
         rows_2(lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add)
     else:
         rows_1(lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add)
+
+
+@kernel
+def multiply_shifted(depth, vectors, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Multiply a packed panel of `a` with rows as they lie in `b` into one tile of `c`.
+
+    Like `multiply_tile`, but where `a` has the numbers for k the row of `b` is b[ib + shifts[k] + j]. Whole vectors are
+    read.
+    """
+    if vectors == 3:
+        shifted_3(depth, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add)
+    elif vectors == 2:
+        shifted_2(depth, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add)
+    else:
+        shifted_1(depth, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add)
+
+
+@kernel
+def multiply_places(  # type: ignore[no-untyped-def]
+    lines, length, vectors, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add
+):
+    """Multiply rows that stand at places[ip], places[ip + 1] ... in `a` with a packed panel of `b` into a tile of `c`.
+
+    Like `multiply_rows` with a_step = 1, but row i has a[ia + places[ip + i] + y * a_line + t], for i < ROWS.
+    """
+    if vectors == 3:
+        places_3(lines, length, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add)
+    elif vectors == 2:
+        places_2(lines, length, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add)
+    else:
+        places_1(lines, length, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add)
 
 
 @kernel
@@ -754,7 +820,7 @@ def sum_taps(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first,
 
 
 if numba.config.DISABLE_JIT:
-    sum_taps = sum_taps_plain
+    sum_taps, multiply_shifted, multiply_places = sum_taps_plain, multiply_shifted_plain, multiply_places_plain
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
     correlate_tile = correlate_tile_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain

@@ -5,6 +5,7 @@ The layers and their derivatives call the three functions `run_...` with arrays 
 
 - `direct`: the definition, row by row; any dtype, and no preparation, so it is best for small work;
 - `bands`: few channels, a tile of output rows in registers ([`bands`][derivable.convolution.bands]);
+- `sliding`: some channels, a matrix product that reads shifted rows ([`sliding`][derivable.convolution.sliding]);
 - `implicit`: many channels, a matrix product ([`implicit`][derivable.convolution.implicit]);
 - `winograd`: 3 x 3 kernels with stride 1, fewer multiplications ([`winograd`][derivable.convolution.winograd]).
 
@@ -19,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from derivable.convolution import bands, direct, implicit, winograd
+from derivable.convolution import bands, direct, implicit, sliding, winograd
 from derivable.jit import parallel_for
 from derivable.simd import LINES, ROWS, VECTOR_BYTES
 from derivable.validation import check_choice
 
 __all__ = ["METHODS", "choose", "costs", "run_convolution", "run_input_gradient", "run_kernel_gradient"]
 
-METHODS = ("auto", "direct", "bands", "implicit", "winograd")
+METHODS = ("auto", "direct", "bands", "sliding", "implicit", "winograd")
 # Under so many multiplications (some 100 microseconds) waking a thread costs more than it brings.
 PARALLEL_WORK = 1 << 20
 # Under so many multiplications the definition is done before the others are prepared.
@@ -74,6 +75,12 @@ def costs(
         if w_shape[2:] != (1, 1, 1) and out[2] < lanes:
             pack *= lanes / out[2]
         multiply = vectors * channels * taps * panels * ROWS * 1.1
+        plan = sliding.layout(channels, w_shape[2:], out, stride, dilation, dtype.itemsize, 1)
+        slices = batch * out[0] * out[1] * (-(-out[2] // lanes) if not plan[1] else plan[3] / lanes)
+        rows_read = batch * groups * channels * w_shape[2] * out[0] * -(-out[1] // plan[0])
+        rows_read *= ((plan[0] - 1) * stride[1] + (w_shape[3] - 1) * dilation[1] + 1) * min(stride[2], w_shape[4])
+        result["sliding"] = slices * panels * ROWS * (channels * taps * 1.2 + 6) + rows_read * (20 + 3 * out[2] / lanes)
+        result["sliding"] += 2 * math.prod(w_shape) + 30000
         result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
         if filterable(w_shape, stride, dilation):
             result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, lanes).values())
@@ -181,6 +188,8 @@ def run_convolution(
             chosen = "direct"
     if chosen == "implicit":
         return implicit.convolution_implicit(x, w, result, stride, before, dilation, groups, bias)
+    if chosen == "sliding":
+        return sliding.convolution_sliding(x, w, bias, result, stride, before, dilation, groups)
     if chosen == "bands":
         return bands.convolution_bands(x, w, bias, result, stride, before, dilation, groups)
     planes = x.shape[0] * w.shape[0] * out[0]
@@ -234,6 +243,10 @@ def run_input_gradient(
     if chosen == "bands" and stride != (1, 1, 1):
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
         return bands.input_gradient_bands(g, w, bias, result, stride, before, dilation, groups)
+    if chosen == "sliding" and stride != (1, 1, 1):
+        chosen = "implicit"
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        return implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
     if stride == (1, 1, 1):
         turned = direct.transposed_kernel(w, groups)
         back = tuple((k - 1) * d - b for k, d, b in zip(w.shape[2:], dilation, before, strict=True))
@@ -261,7 +274,13 @@ def run_kernel_gradient(
     if method != "auto":
         check_method(method, x.dtype, True)
     elif x.dtype.char in "fd" and work >= SMALL_WORK:
-        method = "implicit" if g.shape[1] // groups >= ROWS else "bands"
+        method = "implicit" if channels >= ROWS else "sliding"
+        if g.shape[1] // groups < ROWS:
+            method = "bands" if channels < ROWS else "implicit"
+    if method == "sliding":
+        if sliding.kernel_gradient_sliding(g, x, result, stride, before, dilation, groups):
+            return result
+        method = "direct"
     if method == "bands":
         if bands.kernel_gradient_bands(g, x, result, stride, before, dilation, groups):
             return result
