@@ -15,6 +15,7 @@ name to `METHODS`, its cost to `costs`, its call to `run_convolution`.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -61,7 +62,7 @@ def costs(
     # A row of outputs takes whole vectors; the definition needs several steps for one, as it loads and stores sums.
     rows = batch * out[0] * out[1] * -(-out[2] // lanes)
     work = rows * out_channels * channels * taps
-    result = {"direct": (4.0 if stride[2] == 1 else 4.0 + lanes) * work}
+    result = {"direct": (8.0 if stride[2] == 1 else 8.0 + lanes) * work}
     if dtype.char in "fd":
         share = LINES if stride[1] == dilation[1] == 1 and w_shape[3] >= LINES - 1 and out[1] > 1 else 1
         tiles = rows * out_channels * channels * w_shape[2] / share
@@ -71,15 +72,15 @@ def costs(
         # The matrix product: whole panels of out channels; each vector of patches is packed once.
         panels = groups * -(-(out_channels // groups) // ROWS)
         vectors = batch * -(-positions // lanes)
-        pack = 8.0 if stride[2] <= 2 else 4.0 * lanes
+        pack = 12.0 if stride[2] <= 2 else 4.0 * lanes
         if w_shape[2:] != (1, 1, 1) and out[2] < lanes:
             pack *= lanes / out[2]
-        multiply = vectors * channels * taps * panels * ROWS * 1.1
+        multiply = vectors * panels * ROWS * (channels * taps * 1.1 + 25)
         plan = sliding.layout(channels, w_shape[2:], out, stride, dilation, dtype.itemsize, 1)
         slices = batch * out[0] * out[1] * (-(-out[2] // lanes) if not plan[1] else plan[3] / lanes)
         rows_read = batch * groups * channels * w_shape[2] * out[0] * -(-out[1] // plan[0])
         rows_read *= ((plan[0] - 1) * stride[1] + (w_shape[3] - 1) * dilation[1] + 1) * min(stride[2], w_shape[4])
-        result["sliding"] = slices * panels * ROWS * (channels * taps * 1.2 + 6) + rows_read * (20 + 3 * out[2] / lanes)
+        result["sliding"] = slices * panels * ROWS * (channels * taps * 1.08 + 12) + rows_read * (20 + 3 * out[2] / lanes)
         result["sliding"] += 2 * math.prod(w_shape) + 30000
         result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
         if filterable(w_shape, stride, dilation):
@@ -106,12 +107,14 @@ def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, lanes
     return result
 
 
+@functools.lru_cache(4096)
 def tile_size(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, dtype: Any) -> int:
     """Return the m of the cheaper tiles."""
     estimates = tile_costs(x_shape, w_shape, out, groups, VECTOR_BYTES // dtype.itemsize)
     return min(estimates, key=estimates.__getitem__)
 
 
+@functools.lru_cache(4096)
 def choose(
     x_shape: Triple, w_shape: Triple, out: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any
 ) -> str:

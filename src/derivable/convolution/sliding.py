@@ -169,15 +169,16 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
         channel = n * out_channels + group * per_group
         for y in range(1 if joined else rows):
             length = (rows - 1) * pitch + out_width if joined else out_width
-            for t in range(0, length, width):
-                count = min(width, length - t)
-                vectors = (count + vector - 1) // vector
-                source = y * stride[1] * pitch + t
-                shifts[terms] = size - source
-                for q in range(panels):
-                    real = min(ROWS, per_group - q * ROWS)
-                    a = (group * panels + q) * (terms + 1) * ROWS
-                    target = (channel + q * ROWS) * positions + (od * out_height + h0) * out_width
+            # One panel's rows are written from end to end: to write all panels' tiles in turn would be hard on the cache.
+            for q in range(panels):
+                real = min(ROWS, per_group - q * ROWS)
+                a = (group * panels + q) * (terms + 1) * ROWS
+                target = (channel + q * ROWS) * positions + (od * out_height + h0) * out_width
+                for t in range(0, length, width):
+                    count = min(width, length - t)
+                    vectors = (count + vector - 1) // vector
+                    source = y * stride[1] * pitch + t
+                    shifts[terms] = size - source
                     if not joined:
                         multiply_shifted(
                             terms + 1, vectors, packed, a, band, source, shifts,
