@@ -80,7 +80,7 @@ def costs(
         slices = batch * out[0] * out[1] * (-(-out[2] // lanes) if not plan[1] else plan[3] / lanes)
         rows_read = batch * groups * channels * w_shape[2] * out[0] * -(-out[1] // plan[0])
         rows_read *= ((plan[0] - 1) * stride[1] + (w_shape[3] - 1) * dilation[1] + 1) * min(stride[2], w_shape[4])
-        result["sliding"] = slices * panels * ROWS * (channels * taps * 1.08 + 12) + rows_read * (20 + 3 * out[2] / lanes)
+        result["sliding"] = slices * panels * ROWS * (channels * taps * 1.08 + 12) + rows_read * (30 + 5 * out[2] / lanes)
         result["sliding"] += 2 * math.prod(w_shape) + 30000
         result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
         if filterable(w_shape, stride, dilation):
@@ -224,8 +224,12 @@ def run_input_gradient(
         else:
             # The definition jumps from output to output, so it is worth much to sort them by their remainders.
             large = g.dtype.char in "fd" and g.size * (w.size // w.shape[0]) >= SMALL_WORK
-            few = g.shape[1] // groups < ROWS or w.shape[1] < ROWS
-            chosen = ("bands" if few else "implicit") if large else "direct"
+            if not large:
+                chosen = "direct"
+            elif w.shape[1] * math.prod(stride) <= ROWS:
+                chosen = "sliding"
+            else:
+                chosen = "bands" if min(g.shape[1] // groups, w.shape[1]) < ROWS else "implicit"
         if chosen not in ("direct", "winograd") and not finite(w):
             chosen = "direct"
     else:
@@ -243,13 +247,14 @@ def run_input_gradient(
     if chosen == "implicit":
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
         return implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
+    if chosen == "sliding" and stride != (1, 1, 1) and not finite(g):
+        chosen = "bands"  # here each class of inputs has its own taps, and none is filled up with zeros
+    if chosen == "sliding" and stride != (1, 1, 1):
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        return sliding.input_gradient_sliding(g, w, bias, result, stride, before, dilation, groups)
     if chosen == "bands" and stride != (1, 1, 1):
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
         return bands.input_gradient_bands(g, w, bias, result, stride, before, dilation, groups)
-    if chosen == "sliding" and stride != (1, 1, 1):
-        chosen = "implicit"
-        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
-        return implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
     if stride == (1, 1, 1):
         turned = direct.transposed_kernel(w, groups)
         back = tuple((k - 1) * d - b for k, d, b in zip(w.shape[2:], dilation, before, strict=True))

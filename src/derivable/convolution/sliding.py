@@ -16,14 +16,16 @@ The band and one packed kernel are all the memory this needs. The functions work
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from derivable.convolution.bands import copy_band
+from derivable.convolution.bands import copy_band, interleave, tap_classes
 from derivable.convolution.implicit import at, pack_across
 from derivable.jit import get_num_threads, kernel, parallel_for
 from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, lanes, multiply_places, multiply_shifted, turn
 
-__all__ = ["convolution_sliding", "kernel_gradient_sliding"]
+__all__ = ["convolution_sliding", "input_gradient_sliding", "kernel_gradient_sliding"]
 
 BAND_BYTES = 1 << 18  # of the padded input, all channels of a group together
 LARGE = 1 << 19  # multiplications from which on more threads pay
@@ -201,6 +203,62 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
                         done += end - begin
                         begin = 0
                         h += 1
+
+
+# ------------------------------------------------------------------------------ gradient with respect to the input
+
+
+def input_gradient_sliding(g, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the transposed map of a layer's convolution, applied to `g`, plus `bias`, into `out`.
+
+    The input indices fall into classes by their remainder modulo the stride; each class is a convolution of `g` with some
+    taps (see `tap_classes`). Here every class is an out channel of one convolution with stride 1, whose results are then
+    shuffled into the output. They need as much memory again as the output.
+    """
+    axes = [tap_classes(k, s, b, d) for k, s, b, d in zip(w.shape[2:], stride, before, dilation, strict=True)]
+    least = [min((o for _, offsets in axis for o in offsets), default=0) for axis in axes]
+    most = [max((o for _, offsets in axis for o in offsets), default=0) for axis in axes]
+    per_group, channels = w.shape[0] // groups, w.shape[1]
+    sizes = [high - low + 1 for low, high in zip(least, most, strict=True)]
+    wide = np.zeros((groups, channels, *stride, per_group, *sizes), w.dtype)
+    turned = w.reshape(groups, per_group, *w.shape[1:]).swapaxes(1, 2)
+    for r0, (taps0, offsets0) in enumerate(axes[0]):
+        for r1, (taps1, offsets1) in enumerate(axes[1]):
+            for r2, (taps2, offsets2) in enumerate(axes[2]):
+                for a, i in zip(taps0, offsets0, strict=True):
+                    for b, j in zip(taps1, offsets1, strict=True):
+                        for e, k in zip(taps2, offsets2, strict=True):
+                            place = (i - least[0], j - least[1], k - least[2])
+                            wide[:, :, r0, r1, r2, :, *place] = turned[..., a, b, e]
+    classes = math.prod(stride)
+    shape = [-(-n // s) for n, s in zip(out.shape[2:], stride, strict=True)]
+    result = np.empty((out.shape[0], out.shape[1] * classes, *shape), out.dtype)
+    kernels = wide.reshape(-1, per_group, *sizes)
+    one = (1, 1, 1)
+    convolution_sliding(g, kernels, np.repeat(bias, classes), result, one, tuple(-n for n in least), one, groups)
+    planes = out.shape[0] * out.shape[1]
+    args = (result.reshape(-1), out.reshape(-1), tuple(shape), out.shape[2:], tuple(stride))
+    if out.size < LARGE or get_num_threads() == 1:
+        join_classes(0, planes, *args)
+    else:
+        parallel_for(join_classes, planes, *args)
+    return out
+
+
+@kernel
+def join_classes(start, stop, values, out, shape, sizes, stride):  # type: ignore[no-untyped-def]
+    """Shuffle the classes of the planes start..stop, counted over (batch, channel), into the output."""
+    zero = out.dtype.type(0)
+    plane = shape[0] * shape[1] * shape[2]
+    for item in range(start, stop):
+        for i in range(sizes[0]):
+            q0, r0 = divmod(i, stride[0])
+            for j in range(sizes[1]):
+                q1, r1 = divmod(j, stride[1])
+                number = ((item * stride[0] + r0) * stride[1] + r1) * stride[2]
+                source = ((number * shape[0] + q0) * shape[1] + q1) * shape[2]
+                target = ((item * sizes[0] + i) * sizes[1] + j) * sizes[2]
+                interleave(out, target, sizes[2], values, source, plane, zero, stride[2])
 
 
 # ----------------------------------------------------------------------------- gradient with respect to the kernel
