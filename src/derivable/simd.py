@@ -601,9 +601,9 @@ def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
 def sandwich(matrix: Any, rows: bool = False) -> Any:
     """Return a function that computes matrix @ D @ matrix.T for many small square arrays D at once, one in each lane.
 
-    `compute(count, source, i, pitch, target, j, target_pitch)` handles `count` vectors: entry (p, q) of all D stands at
-    source[i + (p * n + q) * pitch:], entry (p, q) of all results comes to target[j + (p * m + q) * target_pitch:], for a
-    matrix of m rows and n columns.
+    `compute(count, source, i, row_pitch, pitch, target, j, target_pitch)` handles `count` vectors: entry (p, q) of all D
+    stands at source[i + p * row_pitch + q * pitch:], entry (p, q) of all results comes to
+    target[j + (p * m + q) * target_pitch:], for a matrix of m rows and n columns.
 
     Args:
         matrix: constant small matrix.
@@ -616,9 +616,10 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
     m, n = matrix.shape
     if numba.config.DISABLE_JIT:
 
-        def plain(count, source, i, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
+        def plain(count, source, i, row_pitch, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
             for t in range(count * (ROWS if rows else lanes(source))):
-                block = source[i + t : i + t + (n * n - 1) * pitch + 1 : pitch].reshape(n, n)
+                lines = [source[i + t + p * row_pitch :][: (n - 1) * pitch + 1 : pitch] for p in range(n)]
+                block = np.array(lines)
                 product = matrix.astype(source.dtype) @ block @ matrix.T.astype(source.dtype)
                 target[j + t : j + t + (m * m - 1) * target_pitch + 1 : target_pitch] = product.reshape(-1)
 
@@ -628,9 +629,9 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
         llvm = Emitter(context, builder, signature.args[1].dtype)
         if rows:
             llvm.set_lanes(ROWS)
-        count, pitch, target_pitch = args[0], args[3], args[6]
+        count, row_pitch, pitch, target_pitch = args[0], args[3], args[4], args[7]
         source = llvm.data(signature.args[1], args[1], args[2])
-        target = llvm.data(signature.args[4], args[4], args[5])
+        target = llvm.data(signature.args[5], args[5], args[6])
 
         def times(coefficients: Any, vectors: list[Any]) -> Any:
             """Return the sum of vectors with constant factors; those of 0 take no instruction, those of 1 one."""
@@ -653,7 +654,8 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
             here, there = llvm.at(source, shift), llvm.at(target, shift)
             half = []  # matrix @ D, column by column
             for q in range(n):
-                column = [llvm.load(llvm.at(here, builder.mul(pitch, llvm.index(p * n + q)))) for p in range(n)]
+                place = llvm.at(here, builder.mul(pitch, llvm.index(q)))
+                column = [llvm.load(llvm.at(place, builder.mul(row_pitch, llvm.index(p)))) for p in range(n)]
                 half.append([times(matrix[p], column) for p in range(m)])
             for p in range(m):
                 row = [half[q][p] for q in range(n)]
@@ -663,10 +665,10 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
         return context.get_dummy_value()
 
     @intrinsic
-    def compute(typing, count, source, i, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
+    def compute(typing, count, source, i, row_pitch, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
         check(source, target)
         k = types.intp
-        return types.void(k, source, k, k, target, k, k), emit
+        return types.void(k, source, k, k, k, target, k, k), emit
 
     return compute
 

@@ -68,7 +68,7 @@ def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
             (run_input_gradient, (g, w, back, x_shape[2:]), w.size // w_shape[1]),
             (run_kernel_gradient, (g, x, w_shape[2:]), g.size // w_shape[0]),
         ]
-        for run, values, terms in calls[: 2 if method == "winograd" else 3]:
+        for run, values, terms in calls:
             got, want = run(*values, *where, method), run(*values, *where, "direct")
             assert got.dtype == dtype
             message = f"{run.__name__} {x_shape} {w_shape} {out} {where}"
@@ -91,7 +91,7 @@ def test_nan_and_infinity_in_the_input_stay_where_the_definition_puts_them(metho
             (run_convolution, (x, w, bias, out)),
             (run_input_gradient, (g, w, zero, x_shape[2:])),
             (run_kernel_gradient, (g, x, w_shape[2:])),
-        )[: 2 if method == "winograd" else 3]:
+        ):
             got, want = run(*values, *where, method), run(*values, *where, "direct")
             assert_array_equal(np.isnan(got), np.isnan(want))
             assert_array_equal(np.isposinf(got), np.isposinf(want))
@@ -148,7 +148,7 @@ def test_the_number_of_threads_changes_no_bit(method, x_shape, w_shape, groups):
                 (
                     run_convolution(x, w, bias, x_shape[2:], *where, method),
                     run_input_gradient(g, w, np.zeros(x_shape[1], np.float32), x_shape[2:], *where, method),
-                    run_kernel_gradient(g, x, w_shape[2:], *where, "auto" if method == "winograd" else method),
+                    run_kernel_gradient(g, x, w_shape[2:], *where, method),
                 )
             )
     finally:
@@ -195,8 +195,7 @@ for dtype in (np.float32, np.float64):
         where = ((1, s, s), (0, p, p), (1, 1, 1), 1)
         run_convolution(x, w, b, (1, *out), *where, method)
         run_input_gradient(g, w, c, (1, *sizes), *where, method)
-        if method != "winograd":
-            run_kernel_gradient(g, x, (1, k, k), *where, method)
+        run_kernel_gradient(g, x, (1, k, k), *where, method)
 print("fine")
 import os
 

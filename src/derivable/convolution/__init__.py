@@ -1,6 +1,7 @@
 """Convolution in every form: signals, layers, their derivatives, pooling, matrices."""
 
 from derivable.convolution import inside as inside  # teaches Numba the public names
+from derivable.convolution.choice import conv_method
 from derivable.convolution.derivatives import (
     conv_bias_gradient,
     conv_input_gradient,
@@ -49,6 +50,7 @@ __all__ = [
     "conv_input_gradient",
     "conv_kernel_gradient",
     "conv_matrix",
+    "conv_method",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",

@@ -17,16 +17,27 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from derivable.convolution import bands, direct, implicit, sliding, winograd
+from derivable.convolution.normal import check_channels
+from derivable.convolution.sizes import geometry, normal_sizes
 from derivable.jit import parallel_for
 from derivable.simd import LINES, ROWS, VECTOR_BYTES
-from derivable.validation import check_choice
+from derivable.validation import check_choice, check_count
 
-__all__ = ["METHODS", "choose", "costs", "run_convolution", "run_input_gradient", "run_kernel_gradient"]
+__all__ = [
+    "METHODS",
+    "MethodChoice",
+    "choose",
+    "conv_method",
+    "costs",
+    "run_convolution",
+    "run_input_gradient",
+    "run_kernel_gradient",
+]
 
 METHODS = ("auto", "direct", "bands", "sliding", "implicit", "winograd")
 # Under so many multiplications (some 100 microseconds) waking a thread costs more than it brings.
@@ -112,6 +123,65 @@ def tile_size(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, dtype:
     """Return the m of the cheaper tiles."""
     estimates = tile_costs(x_shape, w_shape, out, groups, VECTOR_BYTES // dtype.itemsize)
     return min(estimates, key=estimates.__getitem__)
+
+
+class MethodChoice(NamedTuple):
+    """Which algorithm computes a layer, and why."""
+
+    method: str
+    estimates: dict[str, float]
+
+
+def conv_method(
+    x_shape: Triple,
+    weight_shape: Triple,
+    stride: int | Triple = 1,
+    padding: Any = 0,
+    dilation: int | Triple = 1,
+    groups: int = 1,
+    dtype: Any = np.float64,
+) -> MethodChoice:
+    """Tell which algorithm `conv1d`, `conv2d` or `conv3d` would take for finite numbers, and the estimates behind it.
+
+    The layer takes the least estimate, but the definition where there is so little work that preparing anything
+    else would take longer. A layer with padding whose weight is not finite is computed by the definition, too.
+
+    Args:
+        x_shape: shape of the input, (batch, channels, *sizes).
+        weight_shape: shape of the kernels, (out channels, channels / groups, *sizes).
+        stride: as in the layer.
+        padding: as in the layer.
+        dilation: as in the layer.
+        groups: as in the layer.
+        dtype: the dtype that the layer computes in.
+
+    Returns:
+        (method, estimates): the word for `method=`, and for each algorithm that can compute the layer its estimated time
+        on one core, in steps of one vector multiply-add.
+
+    Raises:
+        ValueError: if shapes do not fit each other or an argument is out of range.
+
+    Examples:
+        ```python
+        import derivable as dv
+
+        choice = dv.conv_method((1, 64, 56, 56), (64, 64, 3, 3), padding=1, dtype="float32")
+        print(choice.method, sorted(choice.estimates))
+        #> winograd ['bands', 'direct', 'implicit', 'sliding', 'winograd']
+        print(dv.conv_method((1, 1, 8, 8), (1, 1, 3, 3)).method)
+        #> direct
+        ```
+    """
+    dimensions = len(weight_shape) - 2
+    if dimensions not in (1, 2, 3) or len(x_shape) != len(weight_shape):
+        raise ValueError(f"x_shape and weight_shape must both have 3, 4 or 5 sizes, got {x_shape} and {weight_shape}")
+    x_shape, weight_shape = (tuple(check_count(n, "each size") for n in shape) for shape in (x_shape, weight_shape))
+    groups = check_channels(x_shape[1], weight_shape, groups)
+    place = geometry(x_shape[2:], weight_shape[2:], stride, padding, dilation)
+    sizes = [(*shape[:2], *normal_sizes(shape[2:])) for shape in (x_shape, weight_shape)]
+    arguments = (*sizes, place.out, place.stride, place.dilation, groups, np.dtype(dtype))
+    return MethodChoice(choose(*arguments), costs(*arguments))
 
 
 @functools.lru_cache(4096)
@@ -277,14 +347,23 @@ def run_kernel_gradient(
     channels = x.shape[1] // groups
     result = np.empty((g.shape[1], channels, *kernel_sizes), dtype=x.dtype)
     work = g.size * (result.size // result.shape[0])
-    if method == "winograd":
-        raise ValueError("method 'winograd' computes no gradients in the kernel: use 'implicit'")
+    filtered = filterable(result.shape, stride, dilation) and stride[0] == 1
     if method != "auto":
-        check_method(method, x.dtype, True)
+        check_method(method, x.dtype, True, result.shape, stride, dilation)
+        if method == "winograd" and not filtered:
+            raise ValueError("method 'winograd' computes gradients in the kernel with stride 1: use 'implicit'")
     elif x.dtype.char in "fd" and work >= SMALL_WORK:
         method = "implicit" if channels >= ROWS else "sliding"
         if g.shape[1] // groups < ROWS:
             method = "bands" if channels < ROWS else "implicit"
+        # One line of tiles must fit the memory that is allowed.
+        line = 9 * g.shape[4] * max(channels, g.shape[1] // groups) * x.itemsize
+        if method == "implicit" and filtered and g.shape[1] // groups >= ROWS and line <= winograd.MOST_BYTES:
+            method = "winograd"
+    if method == "winograd":
+        if winograd.kernel_gradient_winograd(g, x, result, before, dilation, groups):
+            return result
+        method = "implicit"
     if method == "sliding":
         if sliding.kernel_gradient_sliding(g, x, result, stride, before, dilation, groups):
             return result

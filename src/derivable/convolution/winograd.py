@@ -25,6 +25,7 @@ caller is told to compute the layer by another algorithm.
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from typing import Any
@@ -35,7 +36,7 @@ from derivable.convolution.implicit import at
 from derivable.jit import get_num_threads, kernel, parallel_for
 from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, lanes, move, multiply_tile, sandwich, turn
 
-__all__ = ["A", "B", "ERROR", "G", "convolution_winograd", "filtering", "input_gradient_winograd"]
+__all__ = ["A", "B", "ERROR", "G", "convolution_winograd", "filtering", "input_gradient_winograd", "kernel_gradient_winograd"]
 
 MOST_BYTES = 1 << 23  # the transformed input of one block
 PANEL_BYTES = 1 << 20  # the transformed kernel of a few panels of out channels
@@ -46,25 +47,26 @@ LARGE = 1 << 19  # multiplications from which on more threads pay
 ERROR: dict[int, float] = {}
 
 
-def filtering(m: int, points: tuple[Any, ...]) -> tuple[list[list[Fraction]], ...]:
-    """Return the matrices of minimal filtering for m outputs and 3 taps, from m + 1 points and infinity.
+def filtering(m: int, points: tuple[Any, ...], taps: int = 3) -> tuple[list[list[Fraction]], ...]:
+    """Return the matrices of minimal filtering for m outputs, from n - 1 points and infinity, n = m + taps - 1.
 
-    With `*` number by number, A @ ((G @ taps) * (B @ inputs)) is the correlation of m + 2 inputs with the taps.
+    With `*` number by number, A @ ((G @ taps) * (B @ inputs)) is the correlation of n inputs with the taps.
 
     Args:
         m: how many outputs.
-        points: m + 1 different numbers.
+        points: n - 1 different numbers.
+        taps: how many taps.
 
     Returns:
-        A (m, m + 2), G (m + 2, 3), B (m + 2, m + 2), in fractions.
+        A (m, n), G (n, taps), B (n, n), in fractions.
     """
-    n = m + 2
+    n = m + taps - 1
     a = [[Fraction(p) ** i for p in points] + [Fraction(int(i == m - 1))] for i in range(m)]
     g = []
     for p in points:
         scale = math.prod(Fraction(p - q) for q in points if q != p)
-        g.append([Fraction(p) ** k / scale for k in range(3)])
-    g.append([Fraction(0), Fraction(0), Fraction(1)])
+        g.append([Fraction(p) ** k / scale for k in range(taps)])
+    g.append([Fraction(int(k == taps - 1)) for k in range(taps)])
     b = []
     for skipped in (*points, None):
         # The coefficients of the polynomial that vanishes at all other points.
@@ -89,6 +91,11 @@ for outputs, chosen_points in POINTS.items():
     sizes = np.abs(G[outputs]).sum(axis=1) * np.abs(B[outputs]).sum(axis=1)
     ERROR[outputs] = float((np.abs(A[outputs]) @ sizes).max() ** 2)
 
+# For the gradient in the kernel the roles change: 3 outputs, and the 4 x 4 numbers of `g` in a tile are the taps.
+A_BACK, G_BACK, B_BACK = (np.array([[float(v) for v in r] for r in part]) for part in filtering(3, POINTS[4], taps=4))
+
+gradient_x, gradient_w = sandwich(B_BACK), sandwich(A_BACK)
+gradient_g = sandwich(G_BACK, rows=True)
 input_2, input_4 = sandwich(B[2]), sandwich(B[4])
 kernel_2, kernel_4 = sandwich(G[2], rows=True), sandwich(G[4], rows=True)
 output_2, output_4 = sandwich(A[2]), sandwich(A[4])
@@ -238,9 +245,9 @@ def input_part(  # type: ignore[no-untyped-def]
             place = (p - t0) // width * n * n * (total * width + lane) + k * vectors * lane
             pitch_of_v = total * vectors * lane + lane
             if m == 4:
-                input_4(vectors, gathered, 0, rest_pitch, v, place, pitch_of_v)
+                input_4(vectors, gathered, 0, n * rest_pitch, rest_pitch, v, place, pitch_of_v)
             else:
-                input_2(vectors, gathered, 0, rest_pitch, v, place, pitch_of_v)
+                input_2(vectors, gathered, 0, n * rest_pitch, rest_pitch, v, place, pitch_of_v)
 
 
 @kernel
@@ -274,9 +281,9 @@ def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, tap
                 for row in range(rows):
                     taps[at(there + tap * ROWS + row)] = w[at(here + row * row_step + tap * tap_step)]
             if m == 4:
-                kernel_4(1, taps, there, ROWS, u, i + k * ROWS, pitch)
+                kernel_4(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
             else:
-                kernel_2(1, taps, there, ROWS, u, i + k * ROWS, pitch)
+                kernel_2(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
 
 
 @kernel(fastmath={"contract"})
@@ -355,9 +362,9 @@ def output_part(  # type: ignore[no-untyped-def]
                     o = group * per_group + q * ROWS + row
                     source = ((q - first) * n * n * ROWS + row) * width
                     if m == 4:
-                        output_4(vectors, products, source, ROWS * width, values, 0, width)
+                        output_4(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
                     else:
-                        output_2(vectors, products, source, ROWS * width, values, 0, width)
+                        output_2(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
                     for i in range(m * m):
                         add_zero_times(total, values, i * width, count)
                     done = 0
@@ -377,3 +384,138 @@ def output_part(  # type: ignore[no-untyped-def]
         for t in range(width):
             if total[t] != 0:
                 fine[chunk] = False
+
+
+# ----------------------------------------------------------------------------- gradient with respect to the kernel
+
+
+def kernel_gradient_winograd(g, x, out, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the derivative of sum(g * convolution(x, w)) with respect to `w`, 3 x 3 with stride 1, into `out`.
+
+    Each tile of 4 x 4 numbers of `g` meets 6 x 6 numbers of `x`, and gives 3 x 3 sums: minimal filtering with the tile
+    of `g` as the taps, 36 multiplications instead of 144. The sum now runs over the tiles, so here the channels
+    lie side by side, which they do after the rows of a tile have been turned round. False if something is not finite.
+    """
+    _, _, depth, height, width = g.shape
+    lane = VECTOR_BYTES // x.itemsize
+    per_group, channels = out.shape[0] // groups, out.shape[1]
+    high, wide = -(-height // 4), -(-width // 4)
+    lines = g.shape[0] * depth * high
+    room = -(-channels // lane) * lane, -(-per_group // ROWS) * ROWS
+    size = 36 * wide * max(room) * x.itemsize
+    per_block = max(1, min(lines, MOST_BYTES // size))
+    per_block = -(-lines // -(-lines // per_block))
+    tiles = per_block * wide
+    panels = -(-channels // (VECTORS * lane)), room[1] // ROWS
+    v = np.empty(36 * (tiles * room[0] + panels[0] * lane), x.dtype)
+    u = np.empty(36 * (tiles * room[1] + panels[1] * lane), x.dtype)
+    threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
+    args = (g.reshape(-1), x.reshape(-1), u, v, (g.shape, x.shape, out.shape))
+    for group, a, first in itertools.product(range(groups), range(out.shape[2]), range(0, lines, per_block)):
+        count = min(per_block, lines - first)
+        place = (before[0] - a * dilation[0], before[1], before[2])
+        run = (*args, place, groups, room, (high, wide), group, first, count * wide)
+        back = (u, v, out.reshape(-1), out.shape, group, groups, a, room, count * wide, first > 0)
+        if threads == 1:
+            turn_part(0, count, *run)
+            sum_part(0, panels[0], *back)
+        else:
+            parallel_for(turn_part, count, *run)
+            parallel_for(sum_part, panels[0], *back, pieces=panels[0])
+    return bool(np.isfinite(out).all())
+
+
+@kernel
+def turn_line(target, i, room, count, x, place, pitch, channels, offsets):  # type: ignore[no-untyped-def]
+    """Write target[i + t * room + c] = x[place + c * pitch + t] for t < count and c < channels."""
+    whole_c, whole_t = channels // ROWS * ROWS, count // ROWS * ROWS
+    for c in range(0, whole_c, ROWS):
+        for t in range(0, whole_t, ROWS):
+            turn(target, i + t * room + c, offsets, 0, x, place + c * pitch + t, pitch)
+    for c in range(channels):
+        for t in range(whole_t if c < whole_c else 0, count):
+            target[at(i + t * room + c)] = x[at(place + c * pitch + t)]
+
+
+@kernel
+def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group, first, tiles):  # type: ignore[no-untyped-def]
+    """Turn round and transform the numbers of the lines of tiles first + start .. first + stop."""
+    (_, out_channels, out_depth, out_height, out_width), (_, in_channels, depth, height, width), w_shape = shapes
+    high, wide = size
+    per_group, channels = out_channels // groups, w_shape[1]
+    lane = lanes(x)
+    panel = VECTORS * lane
+    columns = 4 * wide + 2
+    of_x = np.zeros(6 * columns * room[0], x.dtype)
+    of_g = np.zeros(4 * 4 * wide * room[1], x.dtype)
+    offsets_x, offsets_g = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    for t in range(ROWS):
+        offsets_x[t], offsets_g[t] = t * room[0], t * room[1]
+    left, right = max(0, before[2]), min(columns, width + before[2])  # the columns that exist
+    for line in range(start, stop):
+        image, row = divmod(first + line, high)
+        n, d = divmod(image, out_depth)
+        base = ((n * in_channels + group * channels) * depth + d - before[0]) * height
+        exists = 0 <= d - before[0] < depth
+        for i in range(6):
+            h = row * 4 - before[1] + i
+            if exists and 0 <= h < height and left < right:
+                turn_line(
+                    of_x, (i * columns + left) * room[0], room[0], right - left, x,
+                    (base + h) * width + left - before[2], depth * height * width, channels, offsets_x,
+                )  # fmt: skip
+            else:
+                of_x[i * columns * room[0] : (i + 1) * columns * room[0]] = 0
+        base = ((n * out_channels + group * per_group) * out_depth + d) * out_height
+        for i in range(4):
+            h = row * 4 + i
+            if h < out_height:
+                turn_line(
+                    of_g, i * 4 * wide * room[1], room[1], out_width, g, (base + h) * out_width,
+                    out_depth * out_height * out_width, per_group, offsets_g,
+                )  # fmt: skip
+            else:
+                of_g[i * 4 * wide * room[1] : (i + 1) * 4 * wide * room[1]] = 0
+        for column in range(wide):
+            tile = line * wide + column
+            for c in range(0, room[0], panel):
+                here = min(panel, room[0] - c)
+                place = 36 * (tiles * c + c // panel * lane) + tile * here
+                gradient_x(
+                    here // lane, of_x, 4 * column * room[0] + c, columns * room[0], room[0],
+                    v, place, tiles * here + lane,
+                )  # fmt: skip
+            for o in range(0, room[1], ROWS):
+                place = 36 * (tiles * o + o // ROWS * lane) + tile * ROWS
+                gradient_g(
+                    1, of_g, 4 * column * room[1] + o, 4 * wide * room[1], room[1], u, place, tiles * ROWS + lane
+                )
+
+
+@kernel
+def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add):  # type: ignore[no-untyped-def]
+    """Add up over the tiles and transform back, for the panels start..stop of channels."""
+    per_group, channels = w_shape[0] // groups, w_shape[1]
+    lane = lanes(v)
+    panel = VECTORS * lane
+    products = np.empty(36 * ROWS * panel, v.dtype)
+    values = np.empty(9 * panel, v.dtype)
+    for item in range(start, stop):
+        c = item * panel
+        here = min(panel, room[0] - c)
+        place = 36 * (tiles * c + item * lane)
+        for o in range(0, per_group, ROWS):
+            panel_of_u = 36 * (tiles * o + o // ROWS * lane)
+            for entry in range(36):
+                multiply_tile(
+                    tiles, here // lane, u, panel_of_u + entry * (tiles * ROWS + lane), v, place + entry * (tiles * here + lane),
+                    products, entry * ROWS * panel, panel, ROWS, here, False,
+                )  # fmt: skip
+            for row in range(min(ROWS, per_group - o)):
+                gradient_w(here // lane, products, row * panel, 6 * ROWS * panel, ROWS * panel, values, 0, panel)
+                target = (((group * per_group + o + row) * channels + c) * w_shape[2] + a) * 9
+                for t in range(min(here, channels - c)):
+                    for tap in range(9):
+                        k = target + 9 * w_shape[2] * t + tap
+                        value = values[at(tap * panel + t)]
+                        out[at(k)] = out[at(k)] + value if add else value
