@@ -601,8 +601,8 @@ def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
 def sandwich(matrix: Any, rows: bool = False) -> Any:
     """Return a function that computes matrix @ D @ matrix.T for many small square arrays D at once, one in each lane.
 
-    `compute(count, source, i, row_pitch, pitch, target, j, target_pitch)` handles `count` vectors: entry (p, q) of all D
-    stands at source[i + p * row_pitch + q * pitch:], entry (p, q) of all results comes to
+    `compute(count, source, i, row_pitch, pitch, target, j, target_pitch)` handles `count` vectors: entry (p, q) of all
+    D stands at source[i + p * row_pitch + q * pitch:], entry (p, q) of all results comes to
     target[j + (p * m + q) * target_pitch:], for a matrix of m rows and n columns.
 
     Args:

@@ -197,7 +197,12 @@ def measure_steps(clock, repeats):
         operations = 2.0 * out.size * w[0].size
         peak = simd.peak(dtype, threads=1)
         rates = {name: operations / seconds for name, seconds in best.items() if name != "derivable"}
-        result[dtype] = {"peak": peak, "rates": rates, "operations": operations, "bytes": x.nbytes + w.nbytes + out.nbytes}
+        result[dtype] = {
+            "peak": peak,
+            "rates": rates,
+            "operations": operations,
+            "bytes": x.nbytes + w.nbytes + out.nbytes,
+        }
     # Bandwidth: read and write arrays far larger than the caches.
     a, b = np.ones(1 << 25), np.empty(1 << 25)
     result["bandwidth"] = 2 * a.nbytes / measure({"derivable": lambda: np.copyto(b, a)}, clock, repeats)["derivable"]

@@ -1,4 +1,4 @@
-"""Few channels, plane by plane, forward and both gradients: a band of image rows in the cache, a tile of output rows in registers.
+"""Few channels, plane by plane: a band of image rows in the cache, a tile of output rows in registers.
 
 With one channel there is no matrix product to speak of: every number of the input meets one small kernel. What
 costs then is loading. So a tile of LINES output rows, a few vectors wide, is held in registers, and each vector of the
@@ -13,6 +13,8 @@ multiplied like any number here, so where there is padding the kernel must be fi
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +49,8 @@ def copy_band(  # type: ignore[no-untyped-def]
     """Copy rows of one plane, each sorted by the column's remainder modulo the step, with the padding written out.
 
     target[i + r * pitch + s * line + t] becomes x[plane, first_row + r, column + s + t * step] for t < length and
-    s < phases, zero where that is outside the plane. `plane` counts rows of x. It may spoil up to a vector behind a line.
+    s < phases, zero where that is outside the plane. `plane` counts rows of x. Up to a vector behind a line may
+    be spoilt.
     """
     vector = lanes(target)
     for s in range(phases):
@@ -160,7 +163,8 @@ def input_gradient_bands(g, w, bias, out, stride, before, dilation, groups):  # 
     axes = [tap_classes(k, s, b, d) for k, s, b, d in zip(w.shape[2:], stride, before, dilation, strict=True)]
     # The kernel, sorted: for each class of rows and columns its taps.
     channels, per_group = w.shape[1], w.shape[0] // groups
-    parts, starts = [], []
+    parts: list[Any] = []
+    starts: list[int] = []
     for row_taps, _ in axes[1]:
         for column_taps, _ in axes[2]:
             starts.append(sum(part[0, 0, 0].size for part in parts))

@@ -45,6 +45,9 @@ PARALLEL_WORK = 1 << 20
 # Under so many multiplications the definition is done before the others are prepared.
 SMALL_WORK = 1 << 15
 
+# From so many numbers on, turning a kernel round takes long beside the convolution.
+TURNED = 1 << 14
+
 Triple = tuple[int, ...]
 
 
@@ -79,7 +82,7 @@ def costs(
         tiles = rows * out_channels * channels * w_shape[2] / share
         lines = batch * groups * channels * w_shape[2] * out[0] * out[1] * stride[1] * min(stride[2], w_shape[4])
         copied = lines * out[2] / lanes * (2 if stride[2] <= 2 else 2 * lanes)
-        result["bands"] = (1.2 if share > 1 else 2.2) * work + 30 * tiles + 40 * lines + copied + 20000
+        result["bands"] = (1.2 if share > 1 else 2.2) * work + 45 * tiles + 40 * lines + copied + 20000
         # The matrix product: whole panels of out channels; each vector of patches is packed once.
         panels = groups * -(-(out_channels // groups) // ROWS)
         vectors = batch * -(-positions // lanes)
@@ -91,7 +94,9 @@ def costs(
         slices = batch * out[0] * out[1] * (-(-out[2] // lanes) if not plan[1] else plan[3] / lanes)
         rows_read = batch * groups * channels * w_shape[2] * out[0] * -(-out[1] // plan[0])
         rows_read *= ((plan[0] - 1) * stride[1] + (w_shape[3] - 1) * dilation[1] + 1) * min(stride[2], w_shape[4])
-        result["sliding"] = slices * panels * ROWS * (channels * taps * 1.08 + 12) + rows_read * (30 + 5 * out[2] / lanes)
+        result["sliding"] = slices * panels * ROWS * (channels * taps * 1.08 + 12) + rows_read * (
+            30 + 5 * out[2] / lanes
+        )
         result["sliding"] += 2 * math.prod(w_shape) + 30000
         result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
         if filterable(w_shape, stride, dilation):
@@ -156,8 +161,8 @@ def conv_method(
         dtype: the dtype that the layer computes in.
 
     Returns:
-        (method, estimates): the word for `method=`, and for each algorithm that can compute the layer its estimated time
-        on one core, in steps of one vector multiply-add.
+        (method, estimates): the word for `method=`, and for each algorithm that can compute the layer its estimated
+        time on one core, in steps of one vector multiply-add.
 
     Raises:
         ValueError: if shapes do not fit each other or an argument is out of range.
@@ -291,6 +296,8 @@ def run_input_gradient(
     if method == "auto":
         if stride == (1, 1, 1):
             chosen = choose(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
+            if chosen == "sliding" and channels >= ROWS and w.size >= TURNED:
+                chosen = "implicit"  # which packs the turned kernel without writing it down first
         else:
             # The definition jumps from output to output, so it is worth much to sort them by their remainders.
             large = g.dtype.char in "fd" and g.size * (w.size // w.shape[0]) >= SMALL_WORK

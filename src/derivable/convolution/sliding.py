@@ -70,7 +70,17 @@ def convolution_sliding(x, w, bias, out, stride, before, dilation, groups):  # t
     offsets = np.arange(0, max(depth, ROWS) * ROWS, ROWS)
     pack_panels(w.reshape(-1), bias, packed, offsets, groups, per_group, depth)
     count = x.shape[0] * groups * out.shape[2] * -(-out.shape[3] // plan[0])
-    args = (x.reshape(-1), packed, out.reshape(-1), (x.shape, w.shape, out.shape), stride, before, dilation, groups, plan)
+    args = (
+        x.reshape(-1),
+        packed,
+        out.reshape(-1),
+        (x.shape, w.shape, out.shape),
+        stride,
+        before,
+        dilation,
+        groups,
+        plan,
+    )
     if threads == 1:
         sliding_part(0, count, *args)
     else:
@@ -171,7 +181,7 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
         channel = n * out_channels + group * per_group
         for y in range(1 if joined else rows):
             length = (rows - 1) * pitch + out_width if joined else out_width
-            # One panel's rows are written from end to end: to write all panels' tiles in turn would be hard on the cache.
+            # One panel's rows are written from end to end: all panels' tiles in turn would be hard on the cache.
             for q in range(panels):
                 real = min(ROWS, per_group - q * ROWS)
                 a = (group * panels + q) * (terms + 1) * ROWS
@@ -188,7 +198,19 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
                         )  # fmt: skip
                         continue
                     multiply_shifted(
-                        terms + 1, vectors, packed, a, band, source, shifts, tile, 0, width, ROWS, vectors * vector, False
+                        terms + 1,
+                        vectors,
+                        packed,
+                        a,
+                        band,
+                        source,
+                        shifts,
+                        tile,
+                        0,
+                        width,
+                        ROWS,
+                        vectors * vector,
+                        False,
                     )
                     h, begin = divmod(t, pitch)
                     done = 0
@@ -211,9 +233,9 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
 def input_gradient_sliding(g, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
     """Compute the transposed map of a layer's convolution, applied to `g`, plus `bias`, into `out`.
 
-    The input indices fall into classes by their remainder modulo the stride; each class is a convolution of `g` with some
-    taps (see `tap_classes`). Here every class is an out channel of one convolution with stride 1, whose results are then
-    shuffled into the output. They need as much memory again as the output.
+    The input indices fall into classes by their remainder modulo the stride; each class is a convolution of `g` with
+    some taps (see `tap_classes`). Here every class is an out channel of one convolution with stride 1. The results are
+    then shuffled into the output; they need as much memory again.
     """
     axes = [tap_classes(k, s, b, d) for k, s, b, d in zip(w.shape[2:], stride, before, dilation, strict=True)]
     least = [min((o for _, offsets in axis for o in offsets), default=0) for axis in axes]
@@ -276,13 +298,22 @@ def kernel_gradient_sliding(g, x, out, stride, before, dilation, groups):  # typ
     threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
     blocks = -(-per_group // (VECTORS * vector))
     width = -(-per_group // (blocks * vector)) * vector
-    rows, _, line, pitch = layout(channels, out.shape[2:], (1, g.shape[3], LONGEST), stride, dilation, x.itemsize, 1)
+    rows = layout(channels, out.shape[2:], (1, g.shape[3], LONGEST), stride, dilation, x.itemsize, 1)[0]
     used = min(g.shape[4], LONGEST) + (out.shape[4] - 1) * dilation[2] // stride[2]
     line = -(-(used + vector) // vector) * vector
     rows = max(1, min(rows, PANEL_NUMBERS // (min(g.shape[4], LONGEST) * width)))
     plan = (blocks, width, rows, line, line * stride[2])
     count = groups * blocks
-    args = (g.reshape(-1), x.reshape(-1), out.reshape(-1), (g.shape, x.shape, out.shape), stride, before, dilation, groups)
+    args = (
+        g.reshape(-1),
+        x.reshape(-1),
+        out.reshape(-1),
+        (g.shape, x.shape, out.shape),
+        stride,
+        before,
+        dilation,
+        groups,
+    )
     if threads == 1:
         kernel_gradient_part(0, count, *args, plan)
     else:

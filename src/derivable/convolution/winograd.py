@@ -6,8 +6,8 @@ inputs overlap. With three small constant matrices (see the chapter on convoluti
     A' [ sum over the channels of (G w G') * (B' d B) ] A        (* number by number, ' transposed)
 
 so that n * n multiplications do what takes 9 * m * m by the definition: 16 for 36 with m = 2, and 36 for 144 with
-m = 4. The sum over the channels, for each of the n * n entries, is a matrix product with the tiles side by side. It goes
-through the micro-kernel.
+m = 4. The sum over the channels, for each of the n * n entries, is a matrix product with the tiles side by side. It
+goes through the micro-kernel.
 
 The work is done block by block of tiles:
 
@@ -36,7 +36,16 @@ from derivable.convolution.implicit import at
 from derivable.jit import get_num_threads, kernel, parallel_for
 from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, lanes, move, multiply_tile, sandwich, turn
 
-__all__ = ["A", "B", "ERROR", "G", "convolution_winograd", "filtering", "input_gradient_winograd", "kernel_gradient_winograd"]
+__all__ = [
+    "ERROR",
+    "A",
+    "B",
+    "G",
+    "convolution_winograd",
+    "filtering",
+    "input_gradient_winograd",
+    "kernel_gradient_winograd",
+]
 
 MOST_BYTES = 1 << 23  # the transformed input of one block
 PANEL_BYTES = 1 << 20  # the transformed kernel of a few panels of out channels
@@ -148,10 +157,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
             t1 = min(tiles, t0 + per_block)
             plan = (m, high, wide, t0, t1)
             run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
-            if steps[3] > 0:
-                start_of_w = group * per_group * steps[0]
-            else:
-                start_of_w = group * inner * steps[1] + first_tap
+            start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
             back = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth, chunks, plan)
             if threads == 1:
                 input_part(0, channels, *run)
@@ -323,7 +329,7 @@ def output_part(  # type: ignore[no-untyped-def]
     n, lane = m + 2, lanes(v)
     width = VECTORS * lane
     most = (panels + chunks - 1) // chunks
-    # One vector more than needed between entries: at distances of 4096 bytes they would drive each other out of a cache.
+    # One vector more than needed between entries: at distances of 4096 bytes they would drive each other out.
     pitch_of_u = channels * ROWS + lane
     size_of_panel = n * n * pitch_of_u
     u = np.empty(most * size_of_panel, v.dtype)
@@ -508,7 +514,8 @@ def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add
             panel_of_u = 36 * (tiles * o + o // ROWS * lane)
             for entry in range(36):
                 multiply_tile(
-                    tiles, here // lane, u, panel_of_u + entry * (tiles * ROWS + lane), v, place + entry * (tiles * here + lane),
+                    tiles, here // lane, u, panel_of_u + entry * (tiles * ROWS + lane),
+                    v, place + entry * (tiles * here + lane),
                     products, entry * ROWS * panel, panel, ROWS, here, False,
                 )  # fmt: skip
             for row in range(min(ROWS, per_group - o)):
