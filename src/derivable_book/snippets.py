@@ -13,6 +13,8 @@ Marks that a block may carry:
   `[atol 1e-12]` is compared number by number with that tolerance.
 - `# checks: label, label` on the first line: the numbered results that this block checks.
 - `# raises: ValueError: part of the message` on the first line: the block must end with that error.
+- `# needs: torch, jax` on the first line: modules that the package does not need. Where one is missing the block is
+  left out, and listed in `Session.left_out`; nothing below it may lean on it.
 
 Run `python -m derivable_book.snippets` to check everything, `--write` to rewrite the printed outputs.
 """
@@ -22,6 +24,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import importlib.util
 import io
 import json
 import linecache
@@ -67,6 +70,12 @@ class Block:
     line: int
     """The line of the file on which the source begins, counted from 1."""
     indent: int = 0
+
+    @property
+    def missing(self) -> list[str]:
+        """The modules that the block says it needs and that are not installed."""
+        words = [w.strip() for w in (self.mark("needs") or "").split(",") if w.strip()]
+        return [w for w in words if importlib.util.find_spec(w) is None]
 
     def mark(self, name: str) -> str | None:
         """Return what follows `# name:` on the first line, or None."""
@@ -233,6 +242,7 @@ class Session:
     lenient: list[str] | None = None
     printed: list[tuple[Block, list[Printed]]] = field(default_factory=list)
     failures: list[tuple[Block, SnippetError]] = field(default_factory=list)
+    left_out: list[tuple[Block, list[str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.blocks = audit(self.document)
@@ -269,6 +279,9 @@ class Session:
         Raises:
             SnippetError: naming page and line, if it raises, prints something else, or should raise and does not.
         """
+        if block.missing:
+            self.left_out.append((block, block.missing))
+            return
         name = self.document.name.partition("::")[0]
         wanted_error = block.mark("raises")
         printed: list[Printed] = []
@@ -492,8 +505,10 @@ def main(arguments: list[str] | None = None) -> int:
                 if changed:
                     print(f"{document}: {changed} output(s) rewritten")
             else:
-                check(document)
+                session = check(document)
                 print(f"{document}: ok")
+                for block, missing in session.left_out:
+                    print(f"{document}:{block.line}: left out, {', '.join(missing)} is not installed")
         except SnippetError as error:
             print(error, file=sys.stderr)
             status = 1

@@ -185,3 +185,15 @@ def test_docstrings_are_found_and_located(tmp_path):
     (document,) = snippets.documents(tmp_path)
     with pytest.raises(SnippetError, match="would not run"):
         check(document)
+
+
+def test_a_block_that_needs_a_missing_module_is_left_out_and_listed(tmp_path):
+    text = "```python\n# needs: no_such_module, json\n1 / 0\n#> 1\n```\n\n```python\nx = 1\n```\n"
+    session = check(page(tmp_path, text))
+    assert [(b.line, missing) for b, missing in session.left_out] == [(2, ["no_such_module"])]
+    assert write(page(tmp_path, text)) == 0
+
+
+def test_a_block_that_needs_a_module_that_is_there_runs(tmp_path):
+    with pytest.raises(SnippetError, match="ZeroDivisionError"):
+        check(page(tmp_path, "```python\n# needs: json\n1 / 0\n```\n"))
