@@ -22,7 +22,46 @@ STEPS = {
 }
 
 # What holds a shape back that takes longer than 1 / 0.9 of the best peer's time, and what was tried.
-NOTES: dict[str, str] = {}
+NOTES: dict[str, str] = {
+    "depthwise stride 2, input gradient": (
+        "Each input number meets 1 to 4 taps: there is less to compute than to move. Tried: the definition, jumping from "
+        "output to output; the four classes of inputs apart, in bands, then shuffled (twice as fast); all classes as out "
+        "channels of one convolution, then shuffled (a little faster again). The shuffled copy is what is left to save."
+    ),
+    "depthwise": (
+        "Nine products for each number that is read and written: the time goes into copying rows with their padding, and "
+        "into tiles that do not fill the vectors. Tried: long rows; a tile of output rows over a copied band; the band "
+        "copied plane by plane with the borders worked out once (these three take 1, 0.9 and 0.7 of the time)."
+    ),
+    "1x1": (
+        "A plain matrix product at 65 to 75 % of the peak. Tried: packed blocks, the tiles of positions in the outer loop; "
+        "the same with the panels of out channels outside (slower); unpacked rows (faster for few channels). What is "
+        "left is in packing numbers that few tiles share, and in positions that do not fill the last vector."
+    ),
+    "stride 2": (
+        "Minimal filtering needs stride 1. Tried: packed blocks; rows sorted by their remainder and read where they lie (the "
+        "same time); a tile of output rows (four times slower). Packing every other number costs more than packing rows."
+    ),
+    "LeNet conv2": (
+        "Images of 14 x 14 with 10 outputs in a row fill 10 of 16 lanes. Tried: packed patches (2 times slower), a tile "
+        "of output rows (3 times slower), shifted rows with all rows joined to one, which is what is measured here."
+    ),
+    "grouped": (
+        "32 channels in each group are too few to pay well for transforms. Tried: packed blocks, shifted rows, minimal "
+        "filtering; the last two take the same time."
+    ),
+    "audio layer": (
+        "A matrix product near the peak that the peer reaches, too. Tried: packed blocks, shifted rows, bands."
+    ),
+    "3x3 512": (
+        "2.4 million weights meet 49 positions: it is the weights that have to be read and transformed. Tried: packed "
+        "blocks, minimal filtering with tiles of 4 x 4, and with tiles of 2 x 2, which is what is measured here."
+    ),
+    "signal": (
+        "The FFT's own speed decides. Tried: a tile of output rows; transforms of blocks; one transform where the blocks "
+        "together would take more steps."
+    ),
+}
 
 
 @cache
