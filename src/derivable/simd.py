@@ -44,10 +44,14 @@ __all__ = [
     "lanes",
     "move",
     "move_every_other",
+    "multiply_places",
     "multiply_rows",
+    "multiply_shifted",
     "multiply_tile",
     "multiply_tile_plain",
     "peak",
+    "sandwich",
+    "sum_taps",
     "turn",
 ]
 
@@ -132,6 +136,33 @@ def multiply_rows_plain(  # type: ignore[no-untyped-def]
 
 
 @kernel
+def multiply_shifted_plain(depth, vectors, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Multiply a packed panel with rows as they lie in `b`: the same as `multiply_shifted`, as loops."""
+    for i in range(rows):
+        for j in range(columns):
+            total = c.dtype.type(0)
+            for k in range(depth):
+                total += a[ia + k * ROWS + i] * b[ib + shifts[k] + j]
+            c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
+
+
+@kernel
+def multiply_places_plain(  # type: ignore[no-untyped-def]
+    lines, length, vectors, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add
+):
+    """Multiply rows at given places with a packed panel: the same as `multiply_places`, as loops."""
+    width = vectors * lanes(b)
+    for i in range(rows):
+        for j in range(columns):
+            total = c.dtype.type(0)
+            for y in range(lines):
+                for t in range(length):
+                    row = a[ia + places[ip + i] + y * a_line + t]
+                    total += row * b[ib + y * b_line + t * width + j]
+            c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
+
+
+@kernel
 def correlate_tile_plain(  # type: ignore[no-untyped-def]
     lines, vectors, kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
 ):
@@ -144,6 +175,16 @@ def correlate_tile_plain(  # type: ignore[no-untyped-def]
                     total += w[iw + a * kw + b] * x[ix + (i + a) * pitch + shifts[b] + j]
             place = io + i * out_pitch + j
             out[place] = out[place] + total if add else total
+
+
+@kernel
+def sum_taps_plain(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
+    """Correlate lines of `g` with lines of `x`: the same as `sum_taps`, as loops."""
+    for k in range(9 if square else 8):
+        for y in range(lines):
+            for t in range(length):
+                product = g[ig + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]
+                out[io + k * lanes(g) + t % lanes(g)] += product
 
 
 @kernel
@@ -287,8 +328,27 @@ class Emitter:
                         self.store(builder.fadd(self.load(address), value) if add else value, address)
 
 
-def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
-    """Return the intrinsic for tiles of `vectors` vectors: for a packed panel of `a`, or for rows as they lie."""
+TILE_ARGUMENTS = {
+    "packed": "depth a ia b ib c ic pitch rows columns add",
+    "rows": "lines length a ia a_pitch a_line a_step b ib b_line c ic pitch rows columns add",
+    "places": "lines length a ia places ip a_line b ib b_line c ic pitch rows columns add",
+    "shifted": "depth a ia b ib shifts c ic pitch rows columns add",
+}
+
+
+def tile_product(kind: str, vectors: int) -> Any:
+    """Return the intrinsic for tiles of `vectors` vectors.
+
+    Args:
+        kind: where the numbers of `a` and `b` stand: "packed" both in panels; "rows" those of `a` as they lie in
+            rows of one distance; "places" those of `a` in rows whose places a table tells; "shifted" those of `b` in
+            rows whose places a table tells.
+        vectors: vectors in a row of the tile.
+
+    Returns:
+        The intrinsic, whose arguments are those of `TILE_ARGUMENTS`.
+    """
+    names = TILE_ARGUMENTS[kind].split()
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = dict(zip(names, signature.args, strict=True))
@@ -308,63 +368,48 @@ def tile_product(rows_as_they_lie: bool, vectors: int) -> Any:
                     builder.store(llvm.multiply_add(number, vector[v], builder.load(sums[i][v])), sums[i][v])
 
         width = llvm.index(vectors * llvm.lanes)
-        if rows_as_they_lie:
-            # A row that does not exist reads the last one that does.
-            last = builder.sub(value["rows"], llvm.index(1))
-            beyond = [builder.icmp_signed("<", last, llvm.index(i)) for i in range(ROWS)]
-            numbers = [builder.select(beyond[i], last, llvm.index(i)) for i in range(ROWS)]
-            places = [builder.mul(value["a_pitch"], number) for number in numbers]
+        places: list[Any] = list(range(ROWS))
+        if kind in ("rows", "places"):
+            if kind == "rows":
+                # A row that does not exist reads the last one that does.
+                last = builder.sub(value["rows"], llvm.index(1))
+                beyond = [builder.icmp_signed("<", last, llvm.index(i)) for i in range(ROWS)]
+                numbers = [builder.select(beyond[i], last, llvm.index(i)) for i in range(ROWS)]
+                places = [builder.mul(value["a_pitch"], number) for number in numbers]
+                a_step = value["a_step"]
+            else:
+                table = llvm.data(kinds["places"], value["places"], value["ip"])
+                places = [builder.load(llvm.at(table, i)) for i in range(ROWS)]
+                a_step = llvm.index(1)
             with cgutils.for_range(builder, value["lines"]) as line:
                 a_line = llvm.at(a, builder.mul(line.index, value["a_line"]))
                 b_line = llvm.at(b, builder.mul(line.index, value["b_line"]))
                 with cgutils.for_range(builder, value["length"]) as place:
-                    a_row = llvm.at(a_line, builder.mul(place.index, value["a_step"]))
+                    a_row = llvm.at(a_line, builder.mul(place.index, a_step))
                     step(a_row, llvm.at(b_line, builder.mul(place.index, width)))
         else:
-            places = list(range(ROWS))
+            if kind == "shifted":
+                table = llvm.data(kinds["shifts"], value["shifts"], llvm.index(0))
             with cgutils.for_range(builder, value["depth"]) as place:
                 a_row = llvm.at(a, builder.mul(place.index, llvm.index(ROWS)))
-                step(a_row, llvm.at(b, builder.mul(place.index, width)))
+                if kind == "shifted":
+                    step(a_row, llvm.at(b, builder.load(llvm.at(table, place.index))))
+                else:
+                    step(a_row, llvm.at(b, builder.mul(place.index, width)))
         llvm.write_tile(sums, c, value["pitch"], value["rows"], value["columns"], value["add"])
         return context.get_dummy_value()
 
-    if rows_as_they_lie:
-        names = [
-            "lines",
-            "length",
-            "a",
-            "ia",
-            "a_pitch",
-            "a_line",
-            "a_step",
-            "b",
-            "ib",
-            "b_line",
-            "c",
-            "ic",
-            "pitch",
-            "rows",
-            "columns",
-            "add",
-        ]
+    def product(typing, *arguments):  # type: ignore[no-untyped-def]
+        kinds = dict(zip(names, arguments, strict=True))
+        check(kinds["a"], kinds["b"], kinds["c"])
+        arrays = ("a", "b", "c", "places", "shifts")
+        given = [kinds[n] if n in arrays else types.boolean if n == "add" else types.intp for n in names]
+        return types.void(*given), emit
 
-        @intrinsic
-        def product(  # type: ignore[no-untyped-def]
-            typing, lines, length, a, ia, a_pitch, a_line, a_step, b, ib, b_line, c, ic, pitch, rows, columns, add
-        ):
-            check(a, b, c)
-            n = types.intp
-            return types.void(n, n, a, n, n, n, n, b, n, n, c, n, n, n, n, types.boolean), emit
-    else:
-        names = ["depth", "a", "ia", "b", "ib", "c", "ic", "pitch", "rows", "columns", "add"]
-
-        @intrinsic
-        def product(typing, depth, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
-            check(a, b, c)
-            n = types.intp
-            return types.void(n, a, n, b, n, c, n, n, n, n, types.boolean), emit
-
-    return product
+    # Numba reads the arguments' names from the function.
+    scope = {"product": product}
+    exec(f"def named(typing, {', '.join(names)}): return product(typing, {', '.join(names)})", scope)
+    return intrinsic(scope["named"])
 
 
 def plane_tile(lines: int, vectors: int) -> Any:
@@ -430,6 +475,53 @@ def plane_tile(lines: int, vectors: int) -> Any:
         return types.void(n, n, x, n, n, shifts, w, n, out.dtype, out, n, n, n, n, types.boolean), emit
 
     return correlate
+
+
+def tap_sums(rows: int, columns: int) -> Any:
+    """Return the intrinsic that correlates lines of `g` with lines of `x` under a block of rows x columns taps."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = dict(zip(names, args, strict=True))
+        kinds = dict(zip(names, signature.args, strict=True))
+        llvm = Emitter(context, builder, kinds["g"].dtype)
+        g = llvm.data(kinds["g"], value["g"], value["ig"])
+        x = llvm.data(kinds["x"], value["x"], value["ix"])
+        out = llvm.data(kinds["out"], value["out"], value["io"])
+        shifts = llvm.data(kinds["shifts"], value["shifts"], value["first"])
+        number = rows * columns
+        sums = [cgutils.alloca_once_value(builder, llvm.load(llvm.at(out, k * llvm.lanes))) for k in range(number)]
+        places = [builder.load(llvm.at(shifts, k)) for k in range(number)]
+        whole = builder.sdiv(value["length"], llvm.index(llvm.lanes))
+        done = builder.mul(whole, llvm.index(llvm.lanes))
+        rest = builder.sub(value["length"], done)
+        mask = llvm.mask(rest)
+
+        def meet(numbers: Any, place: Any) -> None:
+            for k in range(number):
+                vector = llvm.load(llvm.at(place, places[k]))
+                builder.store(llvm.multiply_add(numbers, vector, builder.load(sums[k])), sums[k])
+
+        with cgutils.for_range(builder, value["lines"]) as line:
+            g_line = llvm.at(g, builder.mul(line.index, value["g_line"]))
+            x_line = llvm.at(x, builder.mul(line.index, value["x_line"]))
+            with cgutils.for_range(builder, whole) as step:
+                shift = builder.mul(step.index, llvm.index(llvm.lanes))
+                meet(llvm.load(llvm.at(g_line, shift)), llvm.at(x_line, shift))
+            with builder.if_then(builder.icmp_signed("<", llvm.index(0), rest)):
+                meet(llvm.masked("load", mask, llvm.at(g_line, done), llvm.zero), llvm.at(x_line, done))
+        for k in range(number):
+            llvm.store(builder.load(sums[k]), llvm.at(out, k * llvm.lanes))
+        return context.get_dummy_value()
+
+    names = ["lines", "length", "g", "ig", "g_line", "x", "ix", "x_line", "shifts", "first", "out", "io"]
+
+    @intrinsic
+    def sum_up(typing, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
+        check(g, x, out)
+        n = types.intp
+        return types.void(n, n, g, n, n, x, n, n, shifts, n, out, n), emit
+
+    return sum_up
 
 
 def check(*arrays: Any) -> None:
@@ -506,10 +598,88 @@ def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
     return types.void(target, types.intp), emit
 
 
-packed_1, packed_2, packed_3 = (tile_product(False, vectors) for vectors in (1, 2, 3))
+def sandwich(matrix: Any, rows: bool = False) -> Any:
+    """Return a function that computes matrix @ D @ matrix.T for many small square arrays D at once, one in each lane.
+
+    `compute(count, source, i, row_pitch, pitch, target, j, target_pitch)` handles `count` vectors: entry (p, q) of all
+    D stands at source[i + p * row_pitch + q * pitch:], entry (p, q) of all results comes to
+    target[j + (p * m + q) * target_pitch:], for a matrix of m rows and n columns.
+
+    Args:
+        matrix: constant small matrix.
+        rows: whether a vector has ROWS numbers, as in a packed panel, instead of as many as fit a register.
+
+    Returns:
+        The function, for compiled code.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    m, n = matrix.shape
+    if numba.config.DISABLE_JIT:
+
+        def plain(count, source, i, row_pitch, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
+            for t in range(count * (ROWS if rows else lanes(source))):
+                lines = [source[i + t + p * row_pitch :][: (n - 1) * pitch + 1 : pitch] for p in range(n)]
+                block = np.array(lines)
+                product = matrix.astype(source.dtype) @ block @ matrix.T.astype(source.dtype)
+                target[j + t : j + t + (m * m - 1) * target_pitch + 1 : target_pitch] = product.reshape(-1)
+
+        return plain
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[1].dtype)
+        if rows:
+            llvm.set_lanes(ROWS)
+        count, row_pitch, pitch, target_pitch = args[0], args[3], args[4], args[7]
+        source = llvm.data(signature.args[1], args[1], args[2])
+        target = llvm.data(signature.args[5], args[5], args[6])
+
+        def times(coefficients: Any, vectors: list[Any]) -> Any:
+            """Return the sum of vectors with constant factors; those of 0 take no instruction, those of 1 one."""
+            total = None
+            # Factors of 1 first, so that the sum begins without a multiplication where it can.
+            for f, v in sorted(zip(coefficients, vectors, strict=True), key=lambda pair: pair[0] != 1):
+                constant = ir.Constant(llvm.vector, [float(f)] * llvm.lanes)
+                if f == 0:
+                    continue
+                if total is None:
+                    total = v if f == 1 else builder.fmul(v, constant)
+                elif f in (1, -1):
+                    total = builder.fadd(total, v) if f == 1 else builder.fsub(total, v)
+                else:
+                    total = llvm.multiply_add(v, constant, total)
+            return total
+
+        with cgutils.for_range(builder, count) as block:
+            shift = builder.mul(block.index, llvm.index(llvm.lanes))
+            here, there = llvm.at(source, shift), llvm.at(target, shift)
+            half = []  # matrix @ D, column by column
+            for q in range(n):
+                place = llvm.at(here, builder.mul(pitch, llvm.index(q)))
+                column = [llvm.load(llvm.at(place, builder.mul(row_pitch, llvm.index(p)))) for p in range(n)]
+                half.append([times(matrix[p], column) for p in range(m)])
+            for p in range(m):
+                row = [half[q][p] for q in range(n)]
+                for q in range(m):
+                    place = llvm.at(there, builder.mul(target_pitch, llvm.index(p * m + q)))
+                    llvm.store(times(matrix[q], row), place)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def compute(typing, count, source, i, row_pitch, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
+        check(source, target)
+        k = types.intp
+        return types.void(k, source, k, k, k, target, k, k), emit
+
+    return compute
+
+
+packed_1, packed_2, packed_3 = (tile_product("packed", vectors) for vectors in (1, 2, 3))
+rows_1, rows_2, rows_3 = (tile_product("rows", vectors) for vectors in (1, 2, 3))
+places_1, places_2, places_3 = (tile_product("places", vectors) for vectors in (1, 2, 3))
+shifted_1, shifted_2, shifted_3 = (tile_product("shifted", vectors) for vectors in (1, 2, 3))
 line_1, line_2, line_4 = (plane_tile(1, vectors) for vectors in (1, 2, 4))
 lines_1, lines_2, lines_4 = (plane_tile(LINES, vectors) for vectors in (1, 2, 4))
-rows_1, rows_2, rows_3 = (tile_product(True, vectors) for vectors in (1, 2, 3))
+square_sums, row_sums = tap_sums(3, 3), tap_sums(1, 8)
 
 
 # ------------------------------------------------------------------------------------- what other files call
@@ -563,6 +733,37 @@ def multiply_rows(  # type: ignore[no-untyped-def]
 
 
 @kernel
+def multiply_shifted(depth, vectors, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Multiply a packed panel of `a` with rows as they lie in `b` into one tile of `c`.
+
+    Like `multiply_tile`, but where `a` has the numbers for k the row of `b` is b[ib + shifts[k] + j]. Whole vectors are
+    read.
+    """
+    if vectors == 3:
+        shifted_3(depth, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add)
+    elif vectors == 2:
+        shifted_2(depth, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add)
+    else:
+        shifted_1(depth, a, ia, b, ib, shifts, c, ic, pitch, rows, columns, add)
+
+
+@kernel
+def multiply_places(  # type: ignore[no-untyped-def]
+    lines, length, vectors, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add
+):
+    """Multiply rows that stand at places[ip], places[ip + 1] ... in `a` with a packed panel of `b` into a tile of `c`.
+
+    Like `multiply_rows` with a_step = 1, but row i has a[ia + places[ip + i] + y * a_line + t], for i < ROWS.
+    """
+    if vectors == 3:
+        places_3(lines, length, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add)
+    elif vectors == 2:
+        places_2(lines, length, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add)
+    else:
+        places_1(lines, length, a, ia, places, ip, a_line, b, ib, b_line, c, ic, pitch, rows, columns, add)
+
+
+@kernel
 def correlate_tile(  # type: ignore[no-untyped-def]
     lines, vectors, kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
 ):
@@ -606,7 +807,22 @@ def correlate_tile(  # type: ignore[no-untyped-def]
         lines_1(kh, kw, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
 
 
+@kernel
+def sum_taps(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
+    """Correlate lines of `g` with lines of `x` under a few taps, which are held in registers.
+
+    For the taps k of a block, 9 if `square` and else 8, lane t % lanes of the vector out[io + k * lanes:] grows by the
+    sum over lines y and places t < length of g[ig + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]. The
+    caller adds the lanes up. Whole vectors of x are read, also at the end of a line.
+    """
+    if square:
+        square_sums(lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io)
+    else:
+        row_sums(lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io)
+
+
 if numba.config.DISABLE_JIT:
+    sum_taps, multiply_shifted, multiply_places = sum_taps_plain, multiply_shifted_plain, multiply_places_plain
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
     correlate_tile = correlate_tile_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain

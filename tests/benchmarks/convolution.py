@@ -10,6 +10,8 @@ thread.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import math
 import os
@@ -82,7 +84,7 @@ def clock_of(cpu: bool):
     return time.process_time if cpu else time.perf_counter
 
 
-def measure(contenders, clock, repeats, least=0.02):
+def measure(contenders, clock, repeats, least=0.02, slow=20):
     """Return the least time of each contender; they take turns. One that is hopelessly slow is measured once."""
     best, rounds = {}, {}
     for name, call in list(contenders.items()):
@@ -98,12 +100,150 @@ def measure(contenders, clock, repeats, least=0.02):
         rounds[name] = max(1, int(least / max(best[name], 1e-7)))
     for _ in range(repeats):
         for name, call in contenders.items():
-            if best[name] > 20 * best["derivable"]:
+            if best[name] > slow * best["derivable"]:
                 continue
             start = clock()
             for _ in range(rounds[name]):
                 call()
             best[name] = min(best[name], (clock() - start) / rounds[name])
+    return best
+
+
+def extra_memory(contenders):
+    """Return how many bytes the process grows by during one call of each, its result included; Linux only.
+
+    The high-water mark of the process is set back before each call, and free memory is given back, so that its
+    use counts.
+    """
+    if sys.platform != "linux":
+        return {}
+    libc = ctypes.CDLL(None)
+
+    def status(name):
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+
+    result = {}
+    for name, call in contenders.items():
+        gc.collect()
+        libc.malloc_trim(0)
+        try:
+            with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+                file.write("5")
+        except OSError:
+            return {}
+        before = status("VmRSS")
+        kept = call()
+        result[name] = max(0, status("VmHWM") - before)
+        del kept
+    return result
+
+
+def naive_loop():
+    """Return the definition of a layer as one compiled loop over seven indices, without any care for the machine."""
+    from derivable.jit import kernel
+
+    @kernel(cache=False)
+    def convolve(x, w, out, padding):
+        for n in range(out.shape[0]):
+            for o in range(out.shape[1]):
+                for i in range(out.shape[2]):
+                    for j in range(out.shape[3]):
+                        total = out.dtype.type(0)
+                        for c in range(w.shape[1]):
+                            for a in range(w.shape[2]):
+                                for b in range(w.shape[3]):
+                                    h, v = i + a - padding, j + b - padding
+                                    if 0 <= h < x.shape[2] and 0 <= v < x.shape[3]:
+                                        total += w[o, c, a, b] * x[n, c, h, v]
+                        out[n, o, i, j] = total
+
+    return convolve
+
+
+def measure_steps(clock, repeats):
+    """Measure how far each idea of the chapter goes on one layer, the machine's limits, and where the FFT crosses."""
+    import numpy as np
+
+    import derivable as dv
+    from derivable import simd
+    from derivable.convolution import choice, winograd
+    from derivable.convolution.fourier import fourier_convolve
+    from derivable.convolution.signals import direct_convolve
+
+    one, where, result = (1, 1, 1), ((1, 1, 1), (0, 1, 1), (1, 1, 1), 1), {}
+    naive = naive_loop()
+    rng = np.random.default_rng(0)
+    for dtype in ("float32", "float64"):
+        x = rng.standard_normal((1, 64, 1, 56, 56)).astype(dtype)
+        w = rng.standard_normal((64, 64, 1, 3, 3)).astype(dtype)
+        out, zero = np.empty_like(x), np.zeros(64, dtype)
+        flat = np.empty((1, 64, 56, 56), dtype)
+
+        def run(method, values=(x, w, zero)):
+            return choice.run_convolution(*values, (1, 56, 56), *where, method)
+
+        contenders = {
+            "plain loop": lambda x=x, w=w, flat=flat: naive(x[:, :, 0], w[:, :, 0], flat, 1),
+            "long rows": lambda run=run: run("direct"),
+            "register tile": lambda run=run: run("sliding"),
+            "packed blocks": lambda run=run: run("implicit"),
+        }
+        for m in (2, 4):
+            values = (x, w, zero, out, (0, 1, 1), one, one, 1, m)
+            contenders[f"F({m},3)"] = lambda values=values: winograd.convolution_winograd(*values)
+        contenders["derivable"] = contenders["F(4,3)"]
+        best = measure(contenders, clock, repeats, slow=1e9)
+        operations = 2.0 * out.size * w[0].size
+        peak = simd.peak(dtype, threads=1)
+        rates = {name: operations / seconds for name, seconds in best.items() if name != "derivable"}
+        result[dtype] = {
+            "peak": peak,
+            "rates": rates,
+            "operations": operations,
+            "bytes": x.nbytes + w.nbytes + out.nbytes,
+        }
+    # Bandwidth: read and write arrays far larger than the caches.
+    a, b = np.ones(1 << 25), np.empty(1 << 25)
+    result["bandwidth"] = 2 * a.nbytes / measure({"derivable": lambda: np.copyto(b, a)}, clock, repeats)["derivable"]
+    crossing = []
+    image = rng.standard_normal((512, 512)).astype(np.float32)
+    for k in (3, 5, 7, 9, 11, 15, 19, 23, 27, 31, 41, 51):
+        h = rng.standard_normal((k, k)).astype(np.float32)
+        start, size = (k - 1, k - 1), (513 - k, 513 - k)
+        contenders = {
+            "derivable": lambda h=h, a=start, n=size: direct_convolve(image, h, a, n),
+            "fft": lambda h=h, a=start, n=size: fourier_convolve(image, h, a, n),
+        }
+        best = measure(contenders, clock, repeats, slow=1e9)
+        crossing.append({"k": k, "direct": best["derivable"], "fft": best["fft"]})
+    result["crossing"] = crossing
+    result["small call"] = measure_small(clock, repeats, dv, np)
+    return result
+
+
+def measure_small(clock, repeats, dv, np):
+    """Measure a call on a 28 x 28 image with a 5 x 5 kernel, from Python and inside a compiled loop."""
+    import numba
+
+    x, h = np.ones((28, 28), np.float32), np.ones((5, 5), np.float32)
+    x4, h4 = x[None, None], h[None, None]
+
+    @numba.njit
+    def many(x, h, count):
+        total = x.dtype.type(0)
+        for _ in range(count):
+            total += dv.conv2d(x, h)[0, 0, 0, 0]
+        return total
+
+    contenders = {
+        "derivable": lambda: dv.convolve(x, h, "valid"),
+        "conv2d": lambda: dv.conv2d(x4, h4),
+        "inside njit": lambda: many(x4, h4, 1000),
+    }
+    best = measure(contenders, clock, repeats, slow=1e9)
+    best["inside njit"] /= 1000
+    best["convolve"] = best.pop("derivable")
     return best
 
 
@@ -193,6 +333,24 @@ def signal_contenders(sizes, kernel, dtype):
     return {"forward": contenders}, 2.0 * out.size * h.size
 
 
+def processor_name():
+    """Return the processor's name as the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def rounded(value):
+    """Return numbers to four digits, all others as they are."""
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def main() -> None:
     """Run the comparison that the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -204,6 +362,9 @@ def main() -> None:
     parser.add_argument("--json", help="store the results in this file")
     arguments = parser.parse_args()
     if arguments.threads == 1:
+        # JAX starts its threads whatever its flags say; on one processor nobody has more than one at a time.
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ["JAX_PLATFORMS"], os.environ["JAX_ENABLE_X64"] = "cpu", "1"
     import jax
@@ -218,8 +379,14 @@ def main() -> None:
     torch.set_grad_enabled(False)
     dv.set_num_threads(arguments.threads)
     clock = clock_of(arguments.cpu)
+    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
     versions = {module.__name__: module.__version__ for module in (np, scipy, torch, jax)}
-    machine = {"processor": platform.processor() or platform.machine(), "threads": arguments.threads, **versions}
+    machine = {
+        "processor": processor_name(), "name of the processor in LLVM": simd.llvmlite.binding.get_host_cpu_name(),
+        "vector bytes": simd.VECTOR_BYTES, "threads": arguments.threads,
+        "clock": "processor time" if arguments.cpu else "wall time", "python": platform.python_version(),
+        "numba": simd.numba.__version__, **versions,
+    }  # fmt: skip
     print(machine)
     rows = []
     for dtype in [arguments.dtype] if arguments.dtype else ["float32", "float64"]:
@@ -234,12 +401,13 @@ def main() -> None:
             directions, operations = make()
             for direction, contenders in directions.items():
                 best = measure(contenders, clock, arguments.repeats)
+                memory = extra_memory(contenders)
                 ours = best.pop("derivable")
                 peer = min(best, key=best.get)
                 row = {
                     "shape": name, "direction": direction, "dtype": dtype, "seconds": ours, "peers": best,
                     "best peer": peer, "ratio": best[peer] / ours, "rate": operations / ours,
-                    "share of peak": operations / ours / peak,
+                    "share of peak": operations / ours / peak, "memory": memory,
                 }  # fmt: skip
                 rows.append(row)
                 print(
@@ -263,7 +431,11 @@ def main() -> None:
         print(f"peak memory of the whole run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": machine, "rows": rows}, file, indent=1)
+            result = {"machine": machine, "load": [load, os.getloadavg()], "rows": [rounded(row) for row in rows]}
+            if not arguments.only:
+                result["steps"] = rounded(measure_steps(clock, arguments.repeats))
+            json.dump(result, file, indent=1)
+            file.write("\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import derivable as dv
-from derivable.convolution import choice
+from derivable.convolution import choice, winograd
 from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
 
 METHODS = [m for m in choice.METHODS if m not in ("auto", "direct")]
@@ -18,20 +19,23 @@ PLAIN = type(choice.implicit.implicit_part).__name__ == "function"  # NUMBA_DISA
 CASES = 12 if PLAIN else 150
 
 
-def geometry(rng, dimensions):
+def geometry(rng, dimensions, method=""):
     """Return a random layer in normal form: shapes and the arguments that `run_convolution` takes."""
+    filtered = method == "winograd"
     groups = int(rng.choice([1, 1, 2, 3]))
     channels, per_group = groups * int(rng.integers(1, 10)), int(rng.integers(1, 19))
     if rng.random() < 0.2:
         channels, per_group = groups, 1
     sizes, kernel, stride, before, dilation, out = [], [], [], [], [], []
     for axis in range(3):
-        if axis < 3 - dimensions:
+        if axis < 3 - max(dimensions, 2 * filtered):
             n, k, s, p, q, d = 1, 1, 1, 0, 0, 1
         else:
             n = int(rng.integers(1, 50 if dimensions < 3 else 9))
             k, s, d = int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(1, 4))
             p, q = int(rng.integers(0, 5)), int(rng.integers(0, 5))
+            if filtered:
+                k, s, d = 3 if axis else k, 1, d if axis == 0 else 1
             q = max(q, (k - 1) * d + 1 - n - p)
         sizes.append(n)
         kernel.append(k)
@@ -54,11 +58,11 @@ def arrays(rng, dtype, *shapes):
 def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
     rng = np.random.default_rng([dimensions, METHODS.index(method)])
     for _ in range(CASES // 3 if dimensions == 3 else CASES):
-        x_shape, w_shape, out, stride, before, dilation, groups = geometry(rng, dimensions)
+        x_shape, w_shape, out, stride, before, dilation, groups = geometry(rng, dimensions, method)
         x, w, bias = arrays(rng, dtype, x_shape, w_shape, w_shape[:1])
         g, back = arrays(rng, dtype, (x_shape[0], w_shape[0], *out), (x_shape[1],))
         where = (stride, before, dilation, groups)
-        tolerance = 60 * np.finfo(dtype).eps
+        tolerance = (2000 if method == "winograd" else 60) * np.finfo(dtype).eps
         calls = [
             (run_convolution, (x, w, bias, out), w[0].size),
             (run_input_gradient, (g, w, back, x_shape[2:]), w.size // w_shape[1]),
@@ -77,7 +81,7 @@ def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
 def test_nan_and_infinity_in_the_input_stay_where_the_definition_puts_them(method, bad):
     rng = np.random.default_rng(5)
     for _ in range(3 if PLAIN else 20):
-        x_shape, w_shape, out, *where = geometry(rng, 2)
+        x_shape, w_shape, out, *where = geometry(rng, 2, method)
         x, w, bias = arrays(rng, np.float64, x_shape, w_shape, w_shape[:1])
         g = rng.standard_normal((x_shape[0], w_shape[0], *out))
         x.flat[rng.integers(x.size)] = bad
@@ -104,6 +108,9 @@ def test_an_infinite_weight_meets_no_padding(method):
     assert not np.isnan(want[0, 0, 0, 0])
     assert_array_equal(np.isnan(dv.conv2d(x, w, padding=1)), np.isnan(want))
     assert_array_equal(np.isnan(dv.conv2d(x, w, method=method)), np.isnan(dv.conv2d(x, w, method="direct")))
+    if method == "winograd":  # sees that an output is not finite, and leaves the layer to the definition
+        assert_array_equal(np.isnan(dv.conv2d(x, w, padding=1, method=method)), np.isnan(want))
+        return
     with pytest.raises(ValueError, match="needs a finite weight"):
         dv.conv2d(x, w, padding=1, method=method)
 
@@ -129,6 +136,8 @@ def test_the_number_of_threads_changes_no_bit(method, x_shape, w_shape, groups):
     x, w, bias = arrays(rng, np.float32, x_shape, w_shape, w_shape[:1])
     (g,) = arrays(rng, np.float32, (x_shape[0], w_shape[0], *x_shape[2:]))
     k = w_shape[-1]
+    if method == "winograd" and k != 3:
+        return
     where = ((1, 1, 1), (0, k // 2, k // 2), (1, 1, 1), groups)
     before = dv.get_num_threads()
     results = []
@@ -170,20 +179,23 @@ def guarded(array):
     copy[...] = array
     return copy
 rng = np.random.default_rng(0)
+method = {method!r}
 for dtype in (np.float32, np.float64):
     for channels, sizes, k, s, p in (
         (9, (7, 7), 3, 1, 1), (3, (20, 33), 5, 2, 2), (1, (9, 50), 3, 1, 0),
         (16, (14, 15), 1, 1, 0), (16, (14, 15), 1, 2, 0), (2, (9, 41), 4, 3, 1),
     ):
+        if method == "winograd":
+            k, s = 3, 1
         out = tuple((n + 2 * p - k) // s + 1 for n in sizes)
         x = rng.standard_normal((2, channels, 1, *sizes)).astype(dtype)
         w = rng.standard_normal((11, channels, 1, k, k)).astype(dtype)
         g = rng.standard_normal((2, 11, 1, *out)).astype(dtype)
         x, w, g, b, c = map(guarded, (x, w, g, np.zeros(11, dtype), np.zeros(channels, dtype)))
         where = ((1, s, s), (0, p, p), (1, 1, 1), 1)
-        run_convolution(x, w, b, (1, *out), *where, {method!r})
-        run_input_gradient(g, w, c, (1, *sizes), *where, {method!r})
-        run_kernel_gradient(g, x, (1, k, k), *where, {method!r})
+        run_convolution(x, w, b, (1, *out), *where, method)
+        run_input_gradient(g, w, c, (1, *sizes), *where, method)
+        run_kernel_gradient(g, x, (1, k, k), *where, method)
 print("fine")
 import os
 
@@ -197,14 +209,61 @@ os._exit(0)  # arrays still point into the guarded memory
     assert done.stdout == "fine\n", (done.returncode, done.stderr[-2000:])
 
 
+@pytest.mark.parametrize("m", [2, 4])
+def test_minimal_filtering_is_correlation_in_fractions(m):
+    a, g, b = winograd.filtering(m, winograd.POINTS[m])
+    a, g, b = (np.array(part, object) for part in (a, g, b))
+    rng = np.random.default_rng(m)
+    taps, inputs = (np.array([Fraction(int(v)) for v in rng.integers(-9, 9, n)]) for n in (3, m + 2))
+    want = [sum(taps[k] * inputs[i + k] for k in range(3)) for i in range(m)]
+    assert list(a @ ((g @ taps) * (b @ inputs))) == want
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m", [2, 4])
+def test_winograd_keeps_its_error_bound(m, dtype):
+    rng = np.random.default_rng(m)
+    for channels, kind in ((1, "normal"), (5, "signs"), (40, "normal"), (40, "signs"), (8, "mean"), (16, "spread")):
+        x, w = arrays(rng, dtype, (2, channels, 1, 9, 10), (4, channels, 1, 3, 3))
+        if kind == "signs":  # all numbers as large as the largest
+            x, w = np.sign(x), np.sign(w)
+        elif kind == "mean":
+            x += 100
+        elif kind == "spread":
+            x *= 10.0 ** rng.integers(-6, 6, x.shape).astype(dtype)
+        out, zero = np.empty((2, 4, 1, 9, 10), dtype), np.zeros(4, dtype)
+        one = (1, 1, 1)
+        assert winograd.convolution_winograd(x, w, zero, out, (0, 1, 1), one, one, 1, m)
+        exact = run_convolution(
+            x.astype(np.float64), w.astype(np.float64), zero.astype(np.float64), (1, 9, 10),
+            one, (0, 1, 1), one, 1, "direct",
+        )  # fmt: skip
+        size = float(np.abs(x).max()) * float(np.abs(w).max()) * np.finfo(dtype).eps
+        error = np.abs(out - exact).max()
+        assert error <= winograd.ERROR[m] * (channels + 20) * size
+        assert error <= 40 * m**2 * np.sqrt(9 * channels) * size  # what the chapter says of ordinary numbers
+
+
+def test_winograd_refuses_other_geometries():
+    x, w = np.ones((1, 1, 9, 9)), np.ones((1, 1, 3, 3))
+    with pytest.raises(ValueError, match="3 x 3 kernels with stride 1"):
+        dv.conv2d(x, w, stride=2, method="winograd")
+    with pytest.raises(ValueError, match="3 x 3 kernels with stride 1"):
+        dv.conv2d(x, w[..., :2], method="winograd")
+    with pytest.raises(ValueError, match="stride 1"):
+        dv.conv_transpose2d(x, w, stride=2, method="winograd")
+
+
 def test_costs_prefer_what_is_faster():
     one = (1, 1, 1)
 
     def choose(x, w, out, groups=1, stride=one, dtype=np.float32):
         return choice.choose(x, w, out, stride, one, groups, np.dtype(dtype))
 
-    assert choose((1, 64, 1, 56, 56), (64, 64, 1, 3, 3), (1, 56, 56)) == "implicit"
-    assert choose((1, 256, 1, 56, 56), (64, 256, 1, 1, 1), (1, 56, 56)) == "implicit"
+    assert choose((1, 64, 1, 56, 56), (64, 64, 1, 3, 3), (1, 56, 56)) == "winograd"
+    assert choose((1, 64, 1, 56, 56), (64, 64, 1, 5, 5), (1, 56, 56)) == "sliding"
+    assert choose((1, 512, 1, 14, 14), (512, 512, 1, 5, 5), (1, 14, 14)) == "implicit"
+    assert choose((1, 256, 1, 56, 56), (64, 256, 1, 1, 1), (1, 56, 56)) in ("sliding", "implicit")
     assert choose((1, 1, 1, 512, 512), (1, 1, 1, 15, 15), (1, 512, 512)) == "bands"
     assert choose((1, 1, 1, 8, 8), (1, 1, 1, 3, 3), (1, 8, 8)) == "direct"
     assert choose((1, 64, 1, 56, 56), (64, 64, 1, 3, 3), (1, 56, 56), dtype=np.complex64) == "direct"

@@ -2,6 +2,7 @@
 
 from derivable.convolution import inside as inside  # teaches Numba the public names
 from derivable.convolution import rules as rules  # teaches autodiff their derivatives
+from derivable.convolution.choice import conv_method
 from derivable.convolution.derivatives import (
     conv_bias_gradient,
     conv_input_gradient,
@@ -50,6 +51,7 @@ __all__ = [
     "conv_input_gradient",
     "conv_kernel_gradient",
     "conv_matrix",
+    "conv_method",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",

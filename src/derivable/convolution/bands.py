@@ -1,4 +1,4 @@
-"""Convolution of few channels, plane by plane: a band of image rows in the cache, a tile of output rows in registers.
+"""Few channels, plane by plane: a band of image rows in the cache, a tile of output rows in registers.
 
 With one channel there is no matrix product to speak of: every number of the input meets one small kernel. What
 costs then is loading. So a tile of LINES output rows, a few vectors wide, is held in registers, and each vector of the
@@ -14,11 +14,13 @@ multiplied like any number here, so where there is padding the kernel must be fi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from derivable.convolution.implicit import at
 from derivable.jit import kernel, parallel_for
-from derivable.simd import LINES, clear, correlate_tile, lanes, move, move_every_other
+from derivable.simd import LINES, clear, correlate_tile, lanes, move, move_every_other, sum_taps
 
 ROWS_OF_BAND = 32  # output rows in a band
 COLUMNS_OF_BAND = 4096  # output columns in a band
@@ -41,34 +43,46 @@ def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # typ
 
 
 @kernel
-def copy_line(target, i, length, x, row, breadth, column, step):  # type: ignore[no-untyped-def]
-    """Write target[i + t] = x[row + column + t * step] for t < length, zero where the column is outside the row.
+def copy_band(  # type: ignore[no-untyped-def]
+    target, i, pitch, line, rows, length, x, plane, first_row, height, breadth, column, step, phases
+):
+    """Copy rows of one plane, each sorted by the column's remainder modulo the step, with the padding written out.
 
-    It may spoil up to a vector behind.
+    target[i + r * pitch + s * line + t] becomes x[plane, first_row + r, column + s + t * step] for t < length and
+    s < phases, zero where that is outside the plane. `plane` counts rows of x. Up to a vector behind a line may
+    be spoilt.
     """
     vector = lanes(target)
-    begin = 0 if column >= 0 else min(length, (-column + step - 1) // step)
-    end = begin if column >= breadth else max(begin, min(length, (breadth - 1 - column) // step + 1))
-    t = 0
-    while t < begin:
-        clear(target, i + t)
-        t += vector
-    t, source = begin, row + column
-    if step == 1:
-        while t < end and source + t + vector <= x.size:
-            move(target, i + t, x, source + t)
-            t += vector
-    elif step == 2:
-        while t < end and source + 2 * (t + vector) - 1 <= x.size:
-            move_every_other(target, i + t, x, source + 2 * t)
-            t += vector
-    while t < end:
-        target[at(i + t)] = x[at(source + t * step)]
-        t += 1
-    t = end
-    while t < length:
-        clear(target, i + t)
-        t += vector
+    for s in range(phases):
+        here = column + s
+        begin = 0 if here >= 0 else min(length, (-here + step - 1) // step)
+        end = begin if here >= breadth else max(begin, min(length, (breadth - 1 - here) // step + 1))
+        for r in range(rows):
+            place = i + r * pitch + s * line
+            h = first_row + r
+            if h < 0 or h >= height:
+                for t in range(0, length, vector):
+                    clear(target, place + t)
+                continue
+            source = (plane + h) * breadth + here
+            for t in range(0, begin, vector):
+                clear(target, place + t)
+            t = begin
+            if step == 1:
+                last = min(end, x.size - vector - source + 1)  # whole vectors may be read up to here
+                while t < last:
+                    move(target, place + t, x, source + t)
+                    t += vector
+            elif step == 2:
+                last = min(end, (x.size - source + 1) // 2 - vector + 1)
+                while t < last:
+                    move_every_other(target, place + t, x, source + 2 * t)
+                    t += vector
+            while t < end:
+                target[at(place + t)] = x[at(source + t * step)]
+                t += 1
+            for t in range(end, length, vector):
+                clear(target, place + t)
 
 
 @kernel
@@ -86,7 +100,7 @@ def bands_part(start, stop, x, w, bias, out, shapes, stride, before, dilation, g
     step = stride[2]
     columns_of_band, rows_of_band = min(out_width, COLUMNS_OF_BAND), min(out_height, ROWS_OF_BAND)
     line = (columns_of_band + (kw - 1) * dilation[2] // step + vector) // vector * vector + vector
-    pitch = step * line
+    pitch, phases = step * line, min(step, (kw - 1) * dilation[2] + 1)
     shifts = np.empty(kw, np.int64)
     for b in range(kw):
         shifts[b] = b * dilation[2] % step * line + b * dilation[2] // step
@@ -108,11 +122,10 @@ def bands_part(start, stop, x, w, bias, out, shapes, stride, before, dilation, g
                 if d < 0 or d >= depth:
                     continue
                 plane = ((n * in_channels + group * channels + c) * depth + d) * height
-                for r in range((h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1):
-                    h = h0 * stride[1] - before[1] + r
-                    for s in range(min(step, (kw - 1) * dilation[2] + 1)):
-                        column = w0 * step - before[2] + s if 0 <= h < height else breadth
-                        copy_line(band, r * pitch + s * line, used, x, (plane + h) * breadth, breadth, column, step)
+                copy_band(
+                    band, 0, pitch, line, (h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1, used, x, plane,
+                    h0 * stride[1] - before[1], height, breadth, w0 * step - before[2], step, phases,
+                )  # fmt: skip
                 for o in range(group * per_group, (group + 1) * per_group):
                     tap = ((o * channels + c) * kd + a) * kh * kw
                     first = x.dtype.type(0) if written else bias[o]
@@ -135,3 +148,242 @@ def bands_part(start, stop, x, w, bias, out, shapes, stride, before, dilation, g
                     target = (((n * out_channels + o) * out_depth + od) * out_height + h) * out_width
                     for t in range(w0, w1):
                         out[target + t] = bias[o]
+
+
+# ------------------------------------------------------------------------------ gradient with respect to the input
+
+
+def input_gradient_bands(g, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the transposed map of a layer's convolution, applied to `g`, plus `bias`, into `out`.
+
+    As in [`implicit`][derivable.convolution.implicit] the input indices fall into classes by their remainder modulo the
+    stride. For each class it is a convolution of `g` with some taps of the kernel. A band of all
+    classes is computed in a buffer, and then the classes are shuffled into the output.
+    """
+    axes = [tap_classes(k, s, b, d) for k, s, b, d in zip(w.shape[2:], stride, before, dilation, strict=True)]
+    # The kernel, sorted: for each class of rows and columns its taps.
+    channels, per_group = w.shape[1], w.shape[0] // groups
+    parts: list[Any] = []
+    starts: list[int] = []
+    for row_taps, _ in axes[1]:
+        for column_taps, _ in axes[2]:
+            starts.append(sum(part[0, 0, 0].size for part in parts))
+            parts.append(w[:, :, :, row_taps][..., column_taps])
+    size = w.shape[3] * w.shape[4]
+    flat = np.concatenate([part.reshape(*w.shape[:3], -1) for part in parts], axis=3).reshape(-1)
+    rows = np.array([(len(t), o[0] if o else 0, o[1] - o[0] if len(o) > 1 else 1) for t, o in axes[1]], np.int64)
+    counts = np.array([len(t) for t, _ in axes[2]], np.int64)
+    most = max(1, int(counts.max()))
+    columns = np.zeros((len(counts), most), np.int64)
+    for i, (_, offsets) in enumerate(axes[2]):
+        columns[i, : len(offsets)] = offsets
+    height = -(-out.shape[3] // stride[1])
+    band = max(LINES, min(ROWS_OF_BAND, BAND_NUMBERS // (channels * stride[1] * out.shape[4])))
+    bands = -(-height // band)
+    shapes = (g.shape, w.shape, out.shape)
+    table = (rows, counts, columns, np.array(starts, np.int64))
+    args = (g.reshape(-1), flat, size, bias, out.reshape(-1), shapes, stride, before, dilation, groups, table, band)
+    count = out.shape[0] * groups * out.shape[2] * bands
+    if g.size * channels * w[0, 0].size < LARGE or per_group == 0:
+        input_gradient_part(0, count, *args)
+    else:
+        parallel_for(input_gradient_part, count, *args)
+    return out
+
+
+BAND_NUMBERS = 1 << 16  # numbers of the output in one band, all channels of a group together
+
+
+def tap_classes(taps, stride, before, dilation):  # type: ignore[no-untyped-def]
+    """Return for each remainder r of the input index the taps that it meets, and at which q + offset of `g` each."""
+    result = []
+    for r in range(stride):
+        meets = [k for k in reversed(range(taps)) if (r + before - k * dilation) % stride == 0]
+        result.append((meets, [(r + before - k * dilation) // stride for k in meets]))
+    return result
+
+
+@kernel
+def interleave(out, o, width, values, i, pitch, first, step):  # type: ignore[no-untyped-def]
+    """Write out[o + step * t + e] = first + values[i + e * pitch + t], as long as step * t + e < width."""
+    whole = 0
+    if step == 1:
+        for t in range(width):
+            out[at(o + t)] = first + values[at(i + t)]
+        return
+    if step == 2:
+        whole = width // 2
+        for t in range(whole):
+            out[at(o + 2 * t)] = first + values[at(i + t)]
+            out[at(o + 2 * t + 1)] = first + values[at(i + pitch + t)]
+    for e in range(step):
+        for t in range(whole, (width - e + step - 1) // step):
+            out[at(o + step * t + e)] = first + values[at(i + e * pitch + t)]
+
+
+@kernel
+def input_gradient_part(  # type: ignore[no-untyped-def]
+    start, stop, g, w, size, bias, out, shapes, stride, before, dilation, groups, table, band
+):
+    """Compute the bands start..stop of the input's gradient, counted over (batch, group, D, band of rows)."""
+    rows, counts, columns, starts = table
+    (_, out_channels, g_depth, g_height, g_width), (_, channels, kd, _, _), (_, _, depth, height, width) = shapes
+    per_group = out_channels // groups
+    vector = lanes(g)
+    step, row_step = stride[2], stride[1]
+    long = (width + step - 1) // step  # columns of a class
+    bands = ((height + row_step - 1) // row_step + band - 1) // band
+    # The reach of all classes together in g.
+    left, right, top, bottom = columns[0, 0], columns[0, 0], rows[0, 1], rows[0, 1]
+    for i in range(step):
+        for b in range(counts[i]):
+            left, right = min(left, columns[i, b]), max(right, columns[i, b])
+    for i in range(row_step):
+        if rows[i, 0] > 0:
+            top, bottom = min(top, rows[i, 1]), max(bottom, rows[i, 1] + (rows[i, 0] - 1) * rows[i, 2])
+    pitch = (long + right - left + vector) // vector * vector + vector
+    lines_of_g = band + bottom - top
+    plane = np.zeros((lines_of_g + LINES) * pitch + 4 * vector, g.dtype)
+    room = (long + vector - 1) // vector * vector
+    sums = np.empty(channels * row_step * step * (band + LINES) * room, g.dtype)
+    for item in range(start, stop):
+        rest, number = divmod(item, bands)
+        rest, i = divmod(rest, depth)
+        n, group = divmod(rest, groups)
+        q0 = number * band
+        q1 = min((height + row_step - 1) // row_step, q0 + band)
+        sums[:] = 0
+        for o in range(group * per_group, (group + 1) * per_group):
+            for a in range(kd):
+                od, rest = divmod(i + before[0] - a * dilation[0], stride[0])
+                if rest != 0 or od < 0 or od >= g_depth:
+                    continue
+                base = ((n * out_channels + o) * g_depth + od) * g_height
+                copy_band(
+                    plane, 0, pitch, 0, q1 - q0 + bottom - top, long + right - left, g, base,
+                    q0 + top, g_height, g_width, left, 1, 1,
+                )  # fmt: skip
+                for c in range(channels):
+                    tap = ((o * channels + c) * kd + a) * size
+                    for s in range(row_step):
+                        kh, first_row, row_pitch = rows[s, 0], rows[s, 1], rows[s, 2]
+                        lines = LINES if row_pitch == 1 and kh >= LINES - 1 and band > 1 else 1
+                        for e in range(step):
+                            kw = counts[e]
+                            if kh == 0 or kw == 0:
+                                continue
+                            for q in range(q0, q1, lines):
+                                target = (((c * row_step + s) * step + e) * (band + LINES) + q - q0) * room
+                                t = 0
+                                while t < long:
+                                    vectors = 4 if long - t > 3 * vector else 2 if long - t > vector else 1
+                                    count = min(long - t, vectors * vector)
+                                    correlate_tile(
+                                        lines, vectors, kh, kw,
+                                        plane, (q - q0 + first_row - top) * pitch + t - left, row_pitch * pitch,
+                                        columns[e], w, tap + starts[s * step + e], g.dtype.type(0),
+                                        sums, target + t, room, min(lines, q1 - q), count, True,
+                                    )  # fmt: skip
+                                    t += count
+        for c in range(channels):
+            first = bias[group * channels + c]
+            base = ((n * groups * channels + group * channels + c) * depth + i) * height
+            for s in range(row_step):
+                for q in range(q0, q1):
+                    h = q * row_step + s
+                    if h >= height:
+                        continue
+                    source = (((c * row_step + s) * step) * (band + LINES) + q - q0) * room
+                    interleave(out, (base + h) * width, width, sums, source, (band + LINES) * room, first, step)
+
+
+# ----------------------------------------------------------------------------- gradient with respect to the kernel
+
+
+def kernel_gradient_bands(g, x, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the derivative of sum(g * convolution(x, w)) with respect to `w` into `out`; False if not finite.
+
+    A block of taps is held in registers, each as a vector of partial sums, while g and the band pass by. The zeros of
+    the padding meet numbers of `g`: where one of these is not finite, neither is the result, and the caller must take
+    another algorithm.
+    """
+    channels = x.shape[1] // groups
+    shapes = (g.shape, x.shape, out.shape)
+    args = (g.reshape(-1), x.reshape(-1), out.reshape(-1), shapes, stride, before, dilation, groups)
+    if g.size * out[0].size < LARGE:
+        kernel_gradient_part(0, groups * channels, *args)
+    else:
+        parallel_for(kernel_gradient_part, groups * channels, *args)
+    return bool(np.isfinite(out).all())
+
+
+@kernel(fastmath={"reassoc"})
+def sum_of(values, i, count, total):  # type: ignore[no-untyped-def]
+    """Return `total` plus the sum of values[i:i + count], in an order that suits vectors."""
+    for t in range(count):
+        total += values[at(i + t)]
+    return total
+
+
+@kernel
+def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the gradient for the input channels start..stop."""
+    (batch, out_channels, out_depth, out_height, out_width), x_shape, (_, channels, kd, kh, kw) = shapes
+    _, in_channels, depth, height, breadth = x_shape
+    per_group = out_channels // groups
+    vector = lanes(x)
+    step = stride[2]
+    columns_of_band, rows_of_band = min(out_width, COLUMNS_OF_BAND), min(out_height, ROWS_OF_BAND)
+    line = (columns_of_band + (kw - 1) * dilation[2] // step + vector) // vector * vector + vector
+    pitch, phases = step * line, min(step, (kw - 1) * dilation[2] + 1)
+    # The blocks of taps: 3 x 3, or 8 in a row. A tap too many repeats the last one.
+    square = kh > 1
+    high, wide = (3, 3) if square else (1, 8)
+    size = high * wide
+    down, across = (kh + high - 1) // high, (kw + wide - 1) // wide
+    blocks = down * across
+    shifts = np.empty(blocks * size, np.int64)
+    for block in range(blocks):
+        for k in range(size):
+            a = min(kh - 1, block // across * high + k // wide)
+            b = min(kw - 1, block % across * wide + k % wide)
+            column = b * dilation[2]
+            shifts[block * size + k] = a * dilation[1] * pitch + column % step * line + column // step
+    input_rows = (rows_of_band - 1) * stride[1] + (kh - 1) * dilation[1] + 1
+    band = np.zeros(input_rows * pitch + 2 * vector, x.dtype)
+    sums = np.empty(per_group * kd * blocks * size * vector, x.dtype)
+    for item in range(start, stop):
+        group, c = divmod(item, channels)
+        sums[:] = 0
+        for n in range(batch):
+            for od in range(out_depth):
+                for a in range(kd):
+                    d = od * stride[0] - before[0] + a * dilation[0]
+                    if d < 0 or d >= depth:
+                        continue
+                    plane = ((n * in_channels + item) * depth + d) * height
+                    for h0 in range(0, out_height, ROWS_OF_BAND):
+                        h1 = min(out_height, h0 + ROWS_OF_BAND)
+                        for w0 in range(0, out_width, COLUMNS_OF_BAND):
+                            w1 = min(out_width, w0 + COLUMNS_OF_BAND)
+                            used = w1 - w0 + (kw - 1) * dilation[2] // step
+                            copy_band(
+                                band, 0, pitch, line, (h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1, used, x,
+                                plane, h0 * stride[1] - before[1], height, breadth, w0 * step - before[2], step, phases,
+                            )  # fmt: skip
+                            for r in range(per_group):
+                                o = group * per_group + r
+                                here = (((n * out_channels + o) * out_depth + od) * out_height + h0) * out_width + w0
+                                for block in range(blocks):
+                                    sum_taps(
+                                        square, h1 - h0, w1 - w0, g, here, out_width, band, 0, stride[1] * pitch,
+                                        shifts, block * size, sums, ((r * kd + a) * blocks + block) * size * vector,
+                                    )  # fmt: skip
+        for r in range(per_group):
+            for a in range(kd):
+                target = (((group * per_group + r) * channels + c) * kd + a) * kh * kw
+                for i in range(kh):
+                    for j in range(kw):
+                        block, k = i // high * across + j // wide, i % high * wide + j % wide
+                        place = (((r * kd + a) * blocks + block) * size + k) * vector
+                        out[at(target + i * kw + j)] = sum_of(sums, place, vector, x.dtype.type(0))

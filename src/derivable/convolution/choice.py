@@ -5,7 +5,9 @@ The layers and their derivatives call the three functions `run_...` with arrays 
 
 - `direct`: the definition, row by row; any dtype, and no preparation, so it is best for small work;
 - `bands`: few channels, a tile of output rows in registers ([`bands`][derivable.convolution.bands]);
-- `implicit`: many channels, a matrix product ([`implicit`][derivable.convolution.implicit]).
+- `sliding`: some channels, a matrix product that reads shifted rows ([`sliding`][derivable.convolution.sliding]);
+- `implicit`: many channels, a matrix product ([`implicit`][derivable.convolution.implicit]);
+- `winograd`: 3 x 3 kernels with stride 1, fewer multiplications ([`winograd`][derivable.convolution.winograd]).
 
 `costs` estimates the time of each from the shapes, and `choose` takes the least. A further algorithm is added here: its
 name to `METHODS`, its cost to `costs`, its call to `run_convolution`.
@@ -13,23 +15,38 @@ name to `METHODS`, its cost to `costs`, its call to `run_convolution`.
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from derivable.convolution import bands, direct, implicit
+from derivable.convolution import bands, direct, implicit, sliding, winograd
+from derivable.convolution.normal import check_channels
+from derivable.convolution.sizes import geometry, normal_sizes
 from derivable.jit import parallel_for
 from derivable.simd import LINES, ROWS, VECTOR_BYTES
-from derivable.validation import check_choice
+from derivable.validation import check_choice, check_count
 
-__all__ = ["METHODS", "choose", "costs", "run_convolution", "run_input_gradient", "run_kernel_gradient"]
+__all__ = [
+    "METHODS",
+    "MethodChoice",
+    "choose",
+    "conv_method",
+    "costs",
+    "run_convolution",
+    "run_input_gradient",
+    "run_kernel_gradient",
+]
 
-METHODS = ("auto", "direct", "bands", "implicit")
+METHODS = ("auto", "direct", "bands", "sliding", "implicit", "winograd")
 # Under so many multiplications (some 100 microseconds) waking a thread costs more than it brings.
 PARALLEL_WORK = 1 << 20
 # Under so many multiplications the definition is done before the others are prepared.
 SMALL_WORK = 1 << 15
+
+# From so many numbers on, turning a kernel round takes long beside the convolution.
+TURNED = 1 << 14
 
 Triple = tuple[int, ...]
 
@@ -59,24 +76,120 @@ def costs(
     # A row of outputs takes whole vectors; the definition needs several steps for one, as it loads and stores sums.
     rows = batch * out[0] * out[1] * -(-out[2] // lanes)
     work = rows * out_channels * channels * taps
-    result = {"direct": (4.0 if stride[2] == 1 else 4.0 + lanes) * work}
+    result = {"direct": (8.0 if stride[2] == 1 else 8.0 + lanes) * work}
     if dtype.char in "fd":
         share = LINES if stride[1] == dilation[1] == 1 and w_shape[3] >= LINES - 1 and out[1] > 1 else 1
         tiles = rows * out_channels * channels * w_shape[2] / share
         lines = batch * groups * channels * w_shape[2] * out[0] * out[1] * stride[1] * min(stride[2], w_shape[4])
         copied = lines * out[2] / lanes * (2 if stride[2] <= 2 else 2 * lanes)
-        result["bands"] = (1.2 if share > 1 else 2.2) * work + 30 * tiles + 40 * lines + copied + 20000
+        result["bands"] = (1.2 if share > 1 else 2.2) * work + 45 * tiles + 40 * lines + copied + 20000
         # The matrix product: whole panels of out channels; each vector of patches is packed once.
         panels = groups * -(-(out_channels // groups) // ROWS)
         vectors = batch * -(-positions // lanes)
-        pack = 8.0 if stride[2] <= 2 else 4.0 * lanes
+        pack = 12.0 if stride[2] <= 2 else 4.0 * lanes
         if w_shape[2:] != (1, 1, 1) and out[2] < lanes:
             pack *= lanes / out[2]
-        multiply = vectors * channels * taps * panels * ROWS * 1.1
+        multiply = vectors * panels * ROWS * (channels * taps * 1.1 + 25)
+        plan = sliding.layout(channels, w_shape[2:], out, stride, dilation, dtype.itemsize, 1)
+        slices = batch * out[0] * out[1] * (-(-out[2] // lanes) if not plan[1] else plan[3] / lanes)
+        rows_read = batch * groups * channels * w_shape[2] * out[0] * -(-out[1] // plan[0])
+        rows_read *= ((plan[0] - 1) * stride[1] + (w_shape[3] - 1) * dilation[1] + 1) * min(stride[2], w_shape[4])
+        result["sliding"] = slices * panels * ROWS * (channels * taps * 1.08 + 12) + rows_read * (
+            30 + 5 * out[2] / lanes
+        )
+        result["sliding"] += 2 * math.prod(w_shape) + 30000
         result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
+        if filterable(w_shape, stride, dilation):
+            result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, lanes).values())
     return result
 
 
+def filterable(w_shape: Triple, stride: Triple, dilation: Triple) -> bool:
+    """Return whether minimal filtering can compute the layer: 3 x 3 taps, next to each other, with stride 1."""
+    return w_shape[3:] == (3, 3) and tuple(stride[1:]) == tuple(dilation[1:]) == (1, 1)
+
+
+def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, lanes: int) -> dict[int, float]:
+    """Estimate the time of minimal filtering with tiles of m x m outputs, in the steps of `costs`, by m."""
+    result = {}
+    out_channels, channels = w_shape[0], w_shape[1] * w_shape[2]
+    panels = groups * -(-(out_channels // groups) // ROWS)
+    for m in winograd.POINTS:
+        entries = (m + 2) ** 2
+        tiles = x_shape[0] * out[0] * -(-out[1] // m) * -(-out[2] // m)
+        multiply = entries * panels * ROWS * channels * -(-tiles // lanes) * 1.1
+        transforms = entries * tiles * (2.2 * channels * groups + 1.5 * out_channels)
+        result[m] = multiply + transforms + (60 + 1.2 * entries) * panels * channels + 60000
+    return result
+
+
+@functools.lru_cache(4096)
+def tile_size(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, dtype: Any) -> int:
+    """Return the m of the cheaper tiles."""
+    estimates = tile_costs(x_shape, w_shape, out, groups, VECTOR_BYTES // dtype.itemsize)
+    return min(estimates, key=estimates.__getitem__)
+
+
+class MethodChoice(NamedTuple):
+    """Which algorithm computes a layer, and why."""
+
+    method: str
+    estimates: dict[str, float]
+
+
+def conv_method(
+    x_shape: Triple,
+    weight_shape: Triple,
+    stride: int | Triple = 1,
+    padding: Any = 0,
+    dilation: int | Triple = 1,
+    groups: int = 1,
+    dtype: Any = np.float64,
+) -> MethodChoice:
+    """Tell which algorithm `conv1d`, `conv2d` or `conv3d` would take for finite numbers, and the estimates behind it.
+
+    The layer takes the least estimate, but the definition where there is so little work that preparing anything
+    else would take longer. A layer with padding whose weight is not finite is computed by the definition, too.
+
+    Args:
+        x_shape: shape of the input, (batch, channels, *sizes).
+        weight_shape: shape of the kernels, (out channels, channels / groups, *sizes).
+        stride: as in the layer.
+        padding: as in the layer.
+        dilation: as in the layer.
+        groups: as in the layer.
+        dtype: the dtype that the layer computes in.
+
+    Returns:
+        (method, estimates): the word for `method=`, and for each algorithm that can compute the layer its estimated
+        time on one core, in steps of one vector multiply-add.
+
+    Raises:
+        ValueError: if shapes do not fit each other or an argument is out of range.
+
+    Examples:
+        ```python
+        import derivable as dv
+
+        choice = dv.conv_method((1, 64, 56, 56), (64, 64, 3, 3), padding=1, dtype="float32")
+        print(choice.method, sorted(choice.estimates))
+        #> winograd ['bands', 'direct', 'implicit', 'sliding', 'winograd']
+        print(dv.conv_method((1, 1, 8, 8), (1, 1, 3, 3)).method)
+        #> direct
+        ```
+    """
+    dimensions = len(weight_shape) - 2
+    if dimensions not in (1, 2, 3) or len(x_shape) != len(weight_shape):
+        raise ValueError(f"x_shape and weight_shape must both have 3, 4 or 5 sizes, got {x_shape} and {weight_shape}")
+    x_shape, weight_shape = (tuple(check_count(n, "each size") for n in shape) for shape in (x_shape, weight_shape))
+    groups = check_channels(x_shape[1], weight_shape, groups)
+    place = geometry(x_shape[2:], weight_shape[2:], stride, padding, dilation)
+    sizes = [(*shape[:2], *normal_sizes(shape[2:])) for shape in (x_shape, weight_shape)]
+    arguments = (*sizes, place.out, place.stride, place.dilation, groups, np.dtype(dtype))
+    return MethodChoice(choose(*arguments), costs(*arguments))
+
+
+@functools.lru_cache(4096)
 def choose(
     x_shape: Triple, w_shape: Triple, out: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any
 ) -> str:
@@ -84,6 +197,13 @@ def choose(
     if math.prod(out) * x_shape[0] * math.prod(w_shape) < SMALL_WORK or dtype.char not in "fd":
         return "direct"
     estimates = costs(x_shape, w_shape, out, stride, dilation, groups, dtype)
+    return min(estimates, key=estimates.__getitem__)
+
+
+def without_winograd(*arguments: Any) -> str:
+    """Return the algorithm with the least cost but for `winograd`: for numbers that are not all finite."""
+    estimates = costs(*arguments)
+    estimates.pop("winograd")
     return min(estimates, key=estimates.__getitem__)
 
 
@@ -101,11 +221,18 @@ def finite(w: Any) -> bool:
         return bool(np.isfinite(w.sum()) or np.isfinite(w).all())
 
 
-def check_method(method: str, dtype: Any, usable: bool) -> None:
+def check_method(
+    method: str, dtype: Any, usable: bool, w_shape: Triple = (), stride: Triple = (), dilation: Triple = ()
+) -> None:
     """Raise ValueError if the algorithm asked for is unknown or cannot compute this layer."""
     check_choice(method, "method", METHODS)
     if method in ("auto", "direct"):
         return
+    if method == "winograd" and not filterable(w_shape, stride, dilation):
+        raise ValueError(
+            f"method 'winograd' computes 3 x 3 kernels with stride 1 and dilation 1, got kernel sizes {w_shape[2:]}, "
+            f"stride {tuple(stride)}, dilation {tuple(dilation)}: use 'implicit'"
+        )
     if dtype.char not in "fd":
         raise ValueError(f"method {method!r} computes float32 and float64, got {dtype}: use 'direct'")
     if not usable:
@@ -122,15 +249,25 @@ def run_convolution(
     chosen = method
     if method == "auto":
         chosen = choose(x.shape, w.shape, out, stride, dilation, groups, x.dtype)
-    if chosen != "direct" or method != "auto":
+    result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
+    if chosen == "winograd":
+        check_method(chosen, x.dtype, True, w.shape, stride, dilation)
+        m = tile_size(x.shape, w.shape, out, groups, x.dtype)
+        if winograd.convolution_winograd(x, w, bias, result, before, dilation, stride, groups, m):
+            return result
+        chosen = method = without_winograd(x.shape, w.shape, out, stride, dilation, groups, x.dtype)
+        if not finite(w):
+            chosen = method = "direct"
+    elif chosen != "direct" or method != "auto":
         usable = not padded(x.shape[2:], w.shape[2:], out, stride, before, dilation) or finite(w)
         if method != "auto":
-            check_method(method, x.dtype, usable)
+            check_method(method, x.dtype, usable, w.shape, stride, dilation)
         elif not usable:
             chosen = "direct"
-    result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
     if chosen == "implicit":
         return implicit.convolution_implicit(x, w, result, stride, before, dilation, groups, bias)
+    if chosen == "sliding":
+        return sliding.convolution_sliding(x, w, bias, result, stride, before, dilation, groups)
     if chosen == "bands":
         return bands.convolution_bands(x, w, bias, result, stride, before, dilation, groups)
     planes = x.shape[0] * w.shape[0] * out[0]
@@ -159,17 +296,42 @@ def run_input_gradient(
     if method == "auto":
         if stride == (1, 1, 1):
             chosen = choose(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
+            if chosen == "sliding" and channels >= ROWS and w.size >= TURNED:
+                chosen = "implicit"  # which packs the turned kernel without writing it down first
         else:
             # The definition jumps from output to output, so it is worth much to sort them by their remainders.
             large = g.dtype.char in "fd" and g.size * (w.size // w.shape[0]) >= SMALL_WORK
-            chosen = "implicit" if large and turned_shape[1] > 1 else "direct"
-        if chosen != "direct" and not finite(w):
+            if not large:
+                chosen = "direct"
+            elif w.shape[1] * math.prod(stride) <= ROWS:
+                chosen = "sliding"
+            else:
+                chosen = "bands" if min(g.shape[1] // groups, w.shape[1]) < ROWS else "implicit"
+        if chosen not in ("direct", "winograd") and not finite(w):
             chosen = "direct"
     else:
-        check_method(method, g.dtype, method == "direct" or finite(w))
+        check_method(method, g.dtype, method in ("direct", "winograd") or finite(w), w.shape, stride, dilation)
+    if chosen == "winograd":
+        if tuple(stride) != (1, 1, 1):
+            raise ValueError("method 'winograd' computes gradients in the input with stride 1: use 'implicit'")
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        m = tile_size(g.shape, turned_shape, sizes, groups, g.dtype)
+        if winograd.input_gradient_winograd(g, w, bias, result, before, dilation, groups, m):
+            return result
+        chosen = without_winograd(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
+        if not finite(w):
+            chosen = "direct"
     if chosen == "implicit":
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
         return implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
+    if chosen == "sliding" and stride != (1, 1, 1) and not finite(g):
+        chosen = "bands"  # here each class of inputs has its own taps, and none is filled up with zeros
+    if chosen == "sliding" and stride != (1, 1, 1):
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        return sliding.input_gradient_sliding(g, w, bias, result, stride, before, dilation, groups)
+    if chosen == "bands" and stride != (1, 1, 1):
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        return bands.input_gradient_bands(g, w, bias, result, stride, before, dilation, groups)
     if stride == (1, 1, 1):
         turned = direct.transposed_kernel(w, groups)
         back = tuple((k - 1) * d - b for k, d, b in zip(w.shape[2:], dilation, before, strict=True))
@@ -192,10 +354,31 @@ def run_kernel_gradient(
     channels = x.shape[1] // groups
     result = np.empty((g.shape[1], channels, *kernel_sizes), dtype=x.dtype)
     work = g.size * (result.size // result.shape[0])
+    filtered = filterable(result.shape, stride, dilation) and stride[0] == 1
     if method != "auto":
-        check_method(method, x.dtype, True)
-    elif x.dtype.char in "fd" and work >= SMALL_WORK and g.shape[1] // groups >= 4:
+        check_method(method, x.dtype, True, result.shape, stride, dilation)
+        if method == "winograd" and not filtered:
+            raise ValueError("method 'winograd' computes gradients in the kernel with stride 1: use 'implicit'")
+    elif x.dtype.char in "fd" and work >= SMALL_WORK:
+        method = "implicit" if channels >= ROWS else "sliding"
+        if g.shape[1] // groups < ROWS:
+            method = "bands" if channels < ROWS else "implicit"
+        # One line of tiles must fit the memory that is allowed.
+        line = 9 * g.shape[4] * max(channels, g.shape[1] // groups) * x.itemsize
+        if method == "implicit" and filtered and g.shape[1] // groups >= ROWS and line <= winograd.MOST_BYTES:
+            method = "winograd"
+    if method == "winograd":
+        if winograd.kernel_gradient_winograd(g, x, result, before, dilation, groups):
+            return result
         method = "implicit"
+    if method == "sliding":
+        if sliding.kernel_gradient_sliding(g, x, result, stride, before, dilation, groups):
+            return result
+        method = "direct"
+    if method == "bands":
+        if bands.kernel_gradient_bands(g, x, result, stride, before, dilation, groups):
+            return result
+        method = "direct"
     if method == "implicit":
         return implicit.kernel_gradient_implicit(g, x, result, stride, before, dilation, groups)
     arguments = (g, x, result, stride, before, dilation, groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,10 @@ def fourier_convolve(x: Any, h: Any, start: tuple[int, ...], out: tuple[int, ...
     axes = list(range(x.ndim))
     whole = [fft.next_fast_len(o + m - 1, real) for o, m in zip(out, h.shape, strict=True)]
     shape = [min(n, fft.next_fast_len(block_length(m, x.ndim), real)) for n, m in zip(whole, h.shape, strict=True)]
+    if fft_steps(whole) < fft_steps(shape) * math.prod(
+        -(-o // (n - m + 1)) for o, n, m in zip(out, shape, h.shape, strict=True)
+    ):
+        shape = whole
     workers = get_num_threads() if math.prod(whole) >= PARALLEL_SIZE else 1
     forward, backward = (fft.rfftn, fft.irfftn) if real else (fft.fftn, fft.ifftn)
     spectrum = forward(h, shape, axes, workers=workers)
@@ -87,6 +92,12 @@ def fourier_convolve(x: Any, h: Any, start: tuple[int, ...], out: tuple[int, ...
         product *= spectrum
         result[tuple(target)] = backward(product, shape, axes, workers=workers)[tuple(part)]
     return result
+
+
+def fft_steps(shape: Sequence[int]) -> float:
+    """Return the steps of one transform."""
+    n = math.prod(shape)
+    return n * math.log2(max(2, n))
 
 
 def block_length(m: int, dimensions: int) -> int:

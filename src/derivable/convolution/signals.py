@@ -5,13 +5,16 @@ One rule for all: the full result is computed as the definition says, and every 
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from derivable.convolution.choice import run_convolution
+from derivable.convolution.choice import SMALL_WORK, run_convolution
+from derivable.convolution.direct import plane_at_once, planes_part, rows_part
 from derivable.convolution.fourier import fft_is_faster, fft_is_safe, fourier_convolve
-from derivable.convolution.normal import to_contiguous
+from derivable.convolution.normal import FLOATING, to_contiguous
 from derivable.convolution.sizes import MODES, extended_index
 from derivable.validation import as_array, check_choice
 
@@ -82,6 +85,17 @@ def convolve(
         #> [19 10 16 22 23]
         ```
     """
+    if (
+        type(x) is type(h) is np.ndarray
+        and x.dtype is h.dtype
+        and x.dtype in FLOATING
+        and x.flags.carray
+        and (boundary, type(fillvalue), fillvalue, method) == ("fill", int, 0, "auto")
+        and type(mode) is str
+    ):
+        plan = small_plan(x.shape, h.shape, mode)
+        if plan is not None:
+            return convolve_small(x, h, plan)
     x, h, dtype = check_signals(x, h, mode, boundary, fillvalue, method)
     return compute(x, h, dtype, mode, boundary, fillvalue, method)
 
@@ -135,6 +149,54 @@ def correlate(
     x, h, dtype = check_signals(x, h, mode, boundary, fillvalue, method)
     flipped = np.conj(h[(slice(None, None, -1),) * h.ndim])
     return compute(x, flipped, dtype, mode, boundary, fillvalue, method)
+
+
+class SmallPlan(NamedTuple):
+    """What a small convolution needs besides its numbers."""
+
+    turned: tuple[slice, ...]
+    x_shape: tuple[int, ...]
+    h_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+    before: tuple[int, ...]
+    out: tuple[int, ...]
+    plane: bool
+
+
+@functools.lru_cache(4096)
+def small_plan(x_shape: tuple[int, ...], h_shape: tuple[int, ...], mode: str) -> SmallPlan | None:
+    """Return how to convolve small plain arrays, or None where there is something to check or to choose."""
+    ndim = len(x_shape)
+    if not 1 <= ndim <= 3 or len(h_shape) != ndim or mode not in CONVOLVE_MODES:
+        return None
+    if any(n < m or m < 1 for n, m in zip(x_shape, h_shape, strict=True)):
+        return None
+    if mode == "full":
+        start, out = (0,) * ndim, tuple(n + m - 1 for n, m in zip(x_shape, h_shape, strict=True))
+    elif mode == "same":
+        start, out = tuple((m - 1) // 2 for m in h_shape), x_shape
+    else:
+        start, out = tuple(m - 1 for m in h_shape), tuple(n - m + 1 for n, m in zip(x_shape, h_shape, strict=True))
+    if math.prod(out) * math.prod(h_shape) >= SMALL_WORK:
+        return None
+    front, one = (1,) * (3 - ndim), (1, 1, 1)
+    before = (0,) * (3 - ndim) + tuple(m - 1 - s for m, s in zip(h_shape, start, strict=True))
+    # Where the kernel would have to be finite, rows: they multiply no padding.
+    plane = plane_at_once((*front, *x_shape), (*front, *h_shape), (*front, *out), one, before, one) == 1
+    turned = (slice(None, None, -1),) * ndim
+    return SmallPlan(
+        turned, (1, 1, *front, *x_shape), (1, 1, *front, *h_shape), (1, 1, *front, *out), before, out, plane
+    )
+
+
+def convolve_small(x: Any, h: Any, plan: SmallPlan) -> Any:
+    """Return a small convolution by the definition; the time goes into the call itself, so there is little in it."""
+    result = np.empty(plan.shape, x.dtype)
+    part, count = (planes_part, plan.shape[2]) if plan.plane else (rows_part, plan.shape[2] * plan.shape[3])
+    taps = h[plan.turned].copy().reshape(plan.h_shape)
+    one = (1, 1, 1)
+    part(0, count, x.reshape(plan.x_shape), taps, np.zeros(1, x.dtype), result, one, plan.before, one, 1)
+    return result.reshape(plan.out)
 
 
 def check_signals(x: Any, h: Any, mode: Any, boundary: Any, fillvalue: Any, method: Any) -> tuple[Any, Any, Any]:

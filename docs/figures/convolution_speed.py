@@ -1,0 +1,247 @@
+"""What was measured on convolution, from docs/data/convolution.json: figures of the chapter, tables of the page."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from figures.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, RED, TEAL, figure, new
+
+DATA = Path(__file__).parents[1] / "data" / "convolution.json"
+STEPS = {
+    "plain loop": "seven nested loops",
+    "long rows": "long rows",
+    "packed blocks": "tile, packed",
+    "register tile": "tile, shifted rows",
+    "F(2,3)": "F(2, 3)",
+    "F(4,3)": "F(4, 3)",
+}
+
+# What holds a shape back that takes longer than 1 / 0.9 of the best peer's time, and what was tried.
+NOTES: dict[str, str] = {
+    "depthwise stride 2, input gradient": (
+        "Each input number meets 1 to 4 taps: there is less to compute than to move. Tried: the definition, jumping from "
+        "output to output; the four classes of inputs apart, in bands, then shuffled (twice as fast); all classes as out "
+        "channels of one convolution, then shuffled (a little faster again). The shuffled copy is what is left to save."
+    ),
+    "depthwise": (
+        "Nine products for each number that is read and written: the time goes into copying rows with their padding, and "
+        "into tiles that do not fill the vectors. Tried: long rows; a tile of output rows over a copied band; the band "
+        "copied plane by plane with the borders worked out once (these three take 1, 0.9 and 0.7 of the time)."
+    ),
+    "1x1": (
+        "A plain matrix product at 65 to 75 % of the peak. Tried: packed blocks, the tiles of positions in the outer loop; "
+        "the same with the panels of out channels outside (slower); unpacked rows (faster for few channels). What is "
+        "left is in packing numbers that few tiles share, and in positions that do not fill the last vector."
+    ),
+    "stride 2": (
+        "Minimal filtering needs stride 1. Tried: packed blocks; rows sorted by their remainder and read where they lie (the "
+        "same time); a tile of output rows (four times slower). Packing every other number costs more than packing rows."
+    ),
+    "LeNet conv2": (
+        "Images of 14 x 14 with 10 outputs in a row fill 10 of 16 lanes. Tried: packed patches (2 times slower), a tile "
+        "of output rows (3 times slower), shifted rows with all rows joined to one, which is what is measured here."
+    ),
+    "grouped": (
+        "32 channels in each group are too few to pay well for transforms. Tried: packed blocks, shifted rows, minimal "
+        "filtering; the last two take the same time."
+    ),
+    "audio layer": (
+        "A matrix product near the peak that the peer reaches, too. Tried: packed blocks, shifted rows, bands."
+    ),
+    "3x3 512": (
+        "2.4 million weights meet 49 positions: it is the weights that have to be read and transformed. Tried: packed "
+        "blocks, minimal filtering with tiles of 4 x 4, and with tiles of 2 x 2, which is what is measured here."
+    ),
+    "signal": (
+        "The FFT's own speed decides. Tried: a tile of output rows; transforms of blocks; one transform where the blocks "
+        "together would take more steps."
+    ),
+}
+
+
+@cache
+def stored() -> dict[str, Any]:
+    """Return the stored run."""
+    data: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
+    return data
+
+
+def machine() -> str:
+    """Say on which machine, with which versions and under what load the run was made."""
+    facts, load = stored()["machine"], stored()["load"]
+    versions = ", ".join(f"{name} {facts[name]}" for name in ("python", "numba", "numpy", "scipy", "torch", "jax"))
+    return (
+        f"<p>{html.escape(facts['processor'])} ({facts['name of the processor in LLVM']}), vectors of "
+        f"{facts['vector bytes']} bytes, {facts['threads']} thread on one processor, {facts['clock']}, load of the "
+        f"machine {load[0][0]:.1f} before and {load[1][0]:.1f} after. {html.escape(versions)}.</p>"
+    )
+
+
+def mean(rows: list[dict[str, Any]]) -> float:
+    """Return the geometric mean of the ratios."""
+    return math.exp(sum(math.log(row["ratio"]) for row in rows) / len(rows))
+
+
+def peak(dtype: str) -> float:
+    """Return the fastest that the micro-kernel was measured in the run: other work on the machine only makes it slower."""
+    found = [row["rate"] / row["share of peak"] for row in stored()["rows"] if row["dtype"] == dtype]
+    return float(max([stored()["steps"][dtype]["peak"], *found]))
+
+
+def chosen(dtype: str, direction: str = "") -> list[dict[str, Any]]:
+    """Return the rows of one dtype, and of one direction if it is given."""
+    return [row for row in stored()["rows"] if row["dtype"] == dtype and direction in row["direction"]]
+
+
+def summary() -> str:
+    """Return the table of geometric means, worst cases and shares of the peak."""
+    lines = []
+    for dtype in ("float32", "float64"):
+        for direction in ("forward", "input gradient", "kernel gradient"):
+            rows = chosen(dtype, direction)
+            worst = min(rows, key=lambda row: row["ratio"])
+            lines.append(
+                f"<tr><td>{dtype}</td><td>{direction}</td><td>{len(rows)}</td><td>{mean(rows):.2f}</td>"
+                f"<td>{worst['ratio']:.2f} ({html.escape(worst['shape'])})</td>"
+                f"<td>{sum(row['ratio'] < 0.9 for row in rows)}</td></tr>"
+            )
+        rows = chosen(dtype)
+        lines.append(
+            f"<tr><td><strong>{dtype}</strong></td><td><strong>all</strong></td><td>{len(rows)}</td>"
+            f"<td><strong>{mean(rows):.2f}</strong></td><td>{min(row['ratio'] for row in rows):.2f}</td>"
+            f"<td>{sum(row['ratio'] < 0.9 for row in rows)}</td></tr>"
+        )
+    head = ("dtype", "direction", "shapes", "geometric mean", "worst", "under 0.9")
+    return table(head, lines)
+
+
+def table(head: tuple[str, ...], lines: list[str]) -> str:
+    """Return an HTML table."""
+    return f"<table><thead><tr>{''.join(f'<th>{h}</th>' for h in head)}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def shapes(dtype: str) -> str:
+    """Return the table of all shapes of one dtype."""
+    lines = []
+    for row in chosen(dtype):
+        memory, peer = row.get("memory") or {}, row["best peer"]
+
+        def megabytes(name: str, memory: dict[str, float] = memory) -> str:
+            return f"{memory[name] / 2**20:.1f}" if name in memory else "–"
+
+        lines.append(
+            f"<tr><td>{html.escape(row['shape'])}</td><td>{row['direction']}</td><td>{1e6 * row['seconds']:.0f}</td>"
+            f"<td>{row['rate'] / peak(dtype):.0%}</td><td>{html.escape(peer)}</td><td>{row['ratio']:.2f}</td>"
+            f"<td>{megabytes('derivable')}</td><td>{megabytes(peer)}</td></tr>"
+        )
+    head = ("shape", "direction", "µs", "of peak", "best peer", "its time / ours", "MB", "peer's MB")
+    return table(head, lines)
+
+
+def shortfalls() -> str:
+    """List the shapes under 0.9 with what holds them back."""
+    under = [row for row in stored()["rows"] if row["ratio"] < 0.9]
+    items: dict[str, list[str]] = {}
+    for row in under:
+        note = next((text for key, text in NOTES.items() if key in f"{row['shape']}, {row['direction']}"), "")
+        name = f"{row['shape']}, {row['direction']}, {row['dtype']}: {row['ratio']:.2f}"
+        items.setdefault(note or "Not yet looked into.", []).append(name)
+    parts = [f"<p>{html.escape('; '.join(names))}.<br>{note}</p>" for note, names in items.items()]
+    return "".join(parts) or "<p>None.</p>"
+
+
+def small_call() -> str:
+    """Return a sentence on the time of a small call."""
+    small = stored()["steps"]["small call"]
+    return (
+        f"<p>A 28 × 28 image with a 5 × 5 kernel, float32: <code>convolve</code> takes {1e6 * small['convolve']:.1f} µs from "
+        f"Python, <code>conv2d</code> {1e6 * small['conv2d']:.1f} µs, and <code>conv2d</code> inside <code>@njit</code> "
+        f"{1e6 * small['inside njit']:.1f} µs.</p>"
+    )
+
+
+def ladder() -> str:
+    """Return the table of the steps with their rates."""
+    steps = stored()["steps"]
+    lines, before = [], {}
+    for key, name in STEPS.items():
+        cells = ""
+        for dtype in ("float32", "float64"):
+            rate = steps[dtype]["rates"][key]
+            gain = f" (× {rate / before[dtype]:.1f})" if dtype in before else ""
+            before[dtype] = rate
+            cells += f"<td>{rate / 1e9:.1f}{gain}</td><td>{rate / peak(dtype):.0%}</td>"
+        lines.append(f"<tr><td>{name}</td>{cells}</tr>")
+    head = ("step", "float32, GF/s", "of peak", "float64, GF/s", "of peak")
+    return table(head, lines)
+
+
+def limits() -> str:
+    """Return a sentence with the machine's limits and what they mean for the layer."""
+    steps = stored()["steps"]
+    top, band = peak("float32"), steps["bandwidth"]
+    intensity = steps["float32"]["operations"] / steps["float32"]["bytes"]
+    return (
+        f"<p>The stored run was made on a processor of which one core reaches P = {top / 1e9:.0f}·10<sup>9</sup> operations "
+        f"per second in float32 and {peak('float64') / 1e9:.0f}·10<sup>9</sup> in float64, and B = "
+        f"{band / 1e9:.0f}·10<sup>9</sup> bytes per second from memory. So the two limits meet at P/B = {top / band:.1f} "
+        f"operations per byte. The layer below has {intensity:.0f}.</p>"
+    )
+
+
+def roofline() -> str:
+    """Draw the roofline with the steps of one layer."""
+    steps = stored()["steps"]["float32"]
+    top, band = peak("float32") / 1e9, stored()["steps"]["bandwidth"] / 1e9
+    layer = steps["operations"] / steps["bytes"]
+    fig, ax = new(height=3.6)
+    x = [2**k for k in range(-3, 10)]
+    ax.plot(x, [min(top, band * i) for i in x], color=INK, label="roof: $\\min(P, BI)$")
+    for (key, name), colour in zip(STEPS.items(), (RED, ORANGE, PURPLE, TEAL, GREEN, BLUE), strict=True):
+        ax.plot([layer], [steps["rates"][key] / 1e9], "o", color=colour, label=name)
+    for intensity, name in ((0.25, "add two arrays"), (2.2, "3x3, one channel")):
+        ax.axvline(intensity, color=MUTED, lw=0.8, ls=":")
+        ax.text(intensity * 1.1, 1.1, name, color=MUTED, rotation=90, va="bottom")
+    ax.set(xscale="log", yscale="log", xlabel="operations per byte $I$", ylabel="10⁹ operations per second")
+    ax.set_ylim(1, 400)
+    ax.legend(loc="upper left", fontsize=8)
+    plain, best = steps["rates"]["plain loop"] / 1e9, steps["rates"]["F(4,3)"] / 1e9
+    return figure(
+        fig,
+        label="convolution-roofline",
+        caption=(
+            f"The same layer, 64 channels to 64 on $56 \\times 56$ pixels with a $3 \\times 3$ kernel, float32, one core. "
+            f"Memory does not hold it back: its intensity lies far to the right. The plain loop reaches {plain:.1f}, "
+            f"$F(4, 3)$ {best:.0f}, above the roof, because the operations are counted as the definition has them."
+        ),
+        alt=(
+            "A log-log plot of the rate against operations per byte. The roof rises and then is flat. Six points above each "
+            "other at the layer's intensity, from the plain loop far below the roof to minimal filtering above it."
+        ),
+    )
+
+
+def crossing() -> str:
+    """Draw the times of the direct way and of the FFT over the kernel's size."""
+    points = stored()["steps"]["crossing"]
+    k = [p["k"] for p in points]
+    first = next(p["k"] for p in points if p["fft"] < p["direct"])
+    fig, ax = new()
+    ax.plot(k, [1e3 * p["direct"] for p in points], "o-", color=BLUE, label="by the definition, in bands")
+    ax.plot(k, [1e3 * p["fft"] for p in points], "s-", color=ORANGE, label="by the FFT")
+    ax.set(xlabel="kernel size $k$", ylabel="milliseconds", yscale="log")
+    ax.legend()
+    return figure(
+        fig,
+        label="convolution-crossing",
+        caption=(
+            f"One channel, $512 \\times 512$ pixels, a $k \\times k$ kernel, float32, one core. The FFT's time hardly depends "
+            f"on $k$. The definition's grows as $k^2$, and is the shorter one up to $k = {first}$ or a little less."
+        ),
+        alt="Time over kernel size: the FFT is a flat line, the definition rises and crosses it.",
+    )

@@ -1,0 +1,528 @@
+"""Winograd's minimal filtering for 3 x 3 kernels with stride 1: fewer multiplications, paid with additions.
+
+The output is cut into tiles of m x m numbers; each reads n x n numbers of a channel, n = m + 2, so neighbouring tiles'
+inputs overlap. With three small constant matrices (see the chapter on convolution) the tile is
+
+    A' [ sum over the channels of (G w G') * (B' d B) ] A        (* number by number, ' transposed)
+
+so that n * n multiplications do what takes 9 * m * m by the definition: 16 for 36 with m = 2, and 36 for 144 with
+m = 4. The sum over the channels, for each of the n * n entries, is a matrix product with the tiles side by side. It
+goes through the micro-kernel.
+
+The work is done block by block of tiles:
+
+1. for each channel, the tiles' inputs are gathered, padding written out, and transformed into `v`, at most
+   MOST_BYTES large, in the order that the micro-kernel reads;
+2. for a few panels of out channels, the kernel is transformed into `u`, multiplied with `v` entry by entry, and the
+   products transformed back and written, all in buffers that stay in the cache. The transformed kernel is never kept.
+
+These are all the buffers there are. A kernel with depth, (KD, 3, 3), is read as KD times as many channels.
+
+*Accuracy.* The sums are rounded at the size of the transformed numbers, which exceed the outputs: see `ERROR`. *NaN
+and infinity* would spread over a tile. So every output is checked, and if one is not finite the
+caller is told to compute the layer by another algorithm.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from derivable.convolution.implicit import at
+from derivable.jit import get_num_threads, kernel, parallel_for
+from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, lanes, move, multiply_tile, sandwich, turn
+
+__all__ = [
+    "ERROR",
+    "A",
+    "B",
+    "G",
+    "convolution_winograd",
+    "filtering",
+    "input_gradient_winograd",
+    "kernel_gradient_winograd",
+]
+
+MOST_BYTES = 1 << 23  # the transformed input of one block
+PANEL_BYTES = 1 << 20  # the transformed kernel of a few panels of out channels
+LARGE = 1 << 19  # multiplications from which on more threads pay
+
+# The error of an output is at most ERROR[m] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The factor
+# is the square of the largest row sum of |A| |G| |B|: how far the sums in between can exceed the outputs.
+ERROR: dict[int, float] = {}
+
+
+def filtering(m: int, points: tuple[Any, ...], taps: int = 3) -> tuple[list[list[Fraction]], ...]:
+    """Return the matrices of minimal filtering for m outputs, from n - 1 points and infinity, n = m + taps - 1.
+
+    With `*` number by number, A @ ((G @ taps) * (B @ inputs)) is the correlation of n inputs with the taps.
+
+    Args:
+        m: how many outputs.
+        points: n - 1 different numbers.
+        taps: how many taps.
+
+    Returns:
+        A (m, n), G (n, taps), B (n, n), in fractions.
+    """
+    n = m + taps - 1
+    a = [[Fraction(p) ** i for p in points] + [Fraction(int(i == m - 1))] for i in range(m)]
+    g = []
+    for p in points:
+        scale = math.prod(Fraction(p - q) for q in points if q != p)
+        g.append([Fraction(p) ** k / scale for k in range(taps)])
+    g.append([Fraction(int(k == taps - 1)) for k in range(taps)])
+    b = []
+    for skipped in (*points, None):
+        # The coefficients of the polynomial that vanishes at all other points.
+        row = [Fraction(1)]
+        for q in points:
+            if q != skipped:
+                row = [-q * low + high for low, high in zip([*row, 0], [0, *row], strict=True)]
+        b.append([*row, *[Fraction(0)] * (n - len(row))])
+    # Signs may move between the rows of G and B.
+    for i, row in enumerate(g):
+        if i < n - 1 and next(value for value in row if value) < 0:
+            g[i], b[i] = [-value for value in row], [-value for value in b[i]]
+    return a, g, b
+
+
+# For m = 4 the usual points are 0, 1, -1, 2, -2. These make a third of the error, at the same cost: see the chapter.
+POINTS = {2: (0, 1, -1), 4: (0, Fraction(5, 8), Fraction(-5, 8), Fraction(3, 2), Fraction(-3, 2))}
+A, G, B = {}, {}, {}
+for outputs, chosen_points in POINTS.items():
+    exact = filtering(outputs, chosen_points)
+    A[outputs], G[outputs], B[outputs] = (np.array([[float(v) for v in row] for row in part]) for part in exact)
+    sizes = np.abs(G[outputs]).sum(axis=1) * np.abs(B[outputs]).sum(axis=1)
+    ERROR[outputs] = float((np.abs(A[outputs]) @ sizes).max() ** 2)
+
+# For the gradient in the kernel the roles change: 3 outputs, and the 4 x 4 numbers of `g` in a tile are the taps.
+A_BACK, G_BACK, B_BACK = (np.array([[float(v) for v in r] for r in part]) for part in filtering(3, POINTS[4], taps=4))
+
+gradient_x, gradient_w = sandwich(B_BACK), sandwich(A_BACK)
+gradient_g = sandwich(G_BACK, rows=True)
+input_2, input_4 = sandwich(B[2]), sandwich(B[4])
+kernel_2, kernel_4 = sandwich(G[2], rows=True), sandwich(G[4], rows=True)
+output_2, output_4 = sandwich(A[2]), sandwich(A[4])
+
+
+def convolution_winograd(x, w, bias, out, before, dilation, stride, groups, m=4):  # type: ignore[no-untyped-def]
+    """Compute a layer's convolution plus `bias` into `out`; return False if something is not finite."""
+    inner = w.shape[1]
+    steps = (w[0].size, w[0, 0].size, 9, 1)
+    return multiply_tiles(x, w, inner, steps, bias, out, before, dilation[0], stride[0], groups, m)
+
+
+def input_gradient_winograd(g, w, bias, out, before, dilation, groups, m=4):  # type: ignore[no-untyped-def]
+    """Compute the transposed map with stride 1, applied to `g`, plus `bias`, into `out`; False if not finite."""
+    inner = w.shape[0] // groups
+    steps = (w[0, 0].size, w[0].size, -9, -1)
+    back = tuple((k - 1) * d - b for k, d, b in zip(w.shape[2:], dilation, before, strict=True))
+    return multiply_tiles(g, w, inner, steps, bias, out, back, dilation[0], 1, groups, m)
+
+
+def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, groups, m):  # type: ignore[no-untyped-def]
+    """Run the two phases block by block.
+
+    `inner` is the number of channels a group reads. `steps` are the steps in `w` to the next out channel, channel,
+    depth and tap; where the last two are negative the kernel is read backwards.
+    """
+    n = m + 2
+    depth = w.shape[2]
+    channels, per_group = inner * depth, out.shape[1] // groups
+    lane = VECTOR_BYTES // x.itemsize
+    width = VECTORS * lane
+    high, wide = -(-out.shape[3] // m), -(-out.shape[4] // m)
+    tiles = out.shape[0] * out.shape[2] * high * wide
+    panels_of_tiles = -(-tiles // width)
+    size = -(-tiles // lane) * lane * n * n * channels * x.itemsize
+    blocks = max(1, min(panels_of_tiles, round(size / MOST_BYTES)))
+    per_block = -(-panels_of_tiles // blocks) * width
+    numbers = min(per_block, -(-tiles // lane) * lane) * channels + -(-per_block // width) * lane
+    v = np.empty(n * n * numbers, x.dtype)
+    panels = -(-per_group // ROWS)
+    threads = get_num_threads() if out.size * channels * 9 >= LARGE else 1
+    some = max(2, PANEL_BYTES // (n * n * channels * ROWS * x.itemsize))
+    chunks = min(panels, max(-(-panels // some), threads if threads > 1 else 1))
+    fine = np.ones(chunks, np.bool_)
+    flat_x, flat_w, flat_out = x.reshape(-1), w.reshape(-1), out.reshape(-1)
+    shapes = (x.shape, out.shape)
+    first_tap = 0 if steps[3] > 0 else w[0, 0].size - 1
+    for group in range(groups):
+        for t0 in range(0, tiles, per_block):
+            t1 = min(tiles, t0 + per_block)
+            plan = (m, high, wide, t0, t1)
+            run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
+            start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
+            back = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth, chunks, plan)
+            if threads == 1:
+                input_part(0, channels, *run)
+                output_part(0, chunks, *back, fine)
+            else:
+                parallel_for(input_part, channels, *run)
+                parallel_for(output_part, chunks, *back, fine, pieces=chunks)
+            if not fine.all():
+                return False
+    return True
+
+
+@kernel
+def split_row(target, i, pitch, count, x, row, breadth, column, m):  # type: ignore[no-untyped-def]
+    """Write target[i + j * pitch + t] = x[row + column + m * t + j] for j < m and t < count, zero outside the row."""
+    # Where all m columns are inside.
+    first = 0 if column >= 0 else min(count, (-column + m - 1) // m)
+    end = max(first, min(count, (breadth - column) // m))
+    for t in range(count):
+        if first <= t < end:
+            continue
+        for j in range(m):
+            here = column + m * t + j
+            target[at(i + j * pitch + t)] = x[at(row + here)] if 0 <= here < breadth else 0
+    source = row + column
+    if m == 4:
+        for t in range(first, end):
+            target[at(i + t)] = x[at(source + 4 * t)]
+            target[at(i + pitch + t)] = x[at(source + 4 * t + 1)]
+            target[at(i + 2 * pitch + t)] = x[at(source + 4 * t + 2)]
+            target[at(i + 3 * pitch + t)] = x[at(source + 4 * t + 3)]
+    else:
+        for t in range(first, end):
+            target[at(i + t)] = x[at(source + 2 * t)]
+            target[at(i + pitch + t)] = x[at(source + 2 * t + 1)]
+
+
+@kernel
+def input_part(  # type: ignore[no-untyped-def]
+    start, stop, x, v, shapes, first_channel, channels, kernel_depth, before, dilation, stride, plan
+):
+    """Gather and transform the inputs of the tiles t0..t1, for the channels start..stop (times the kernel's depth)."""
+    (_, in_channels, depth, height, breadth), (_, _, out_depth, _, _) = shapes
+    m, high, wide, t0, t1 = plan
+    n, lane = m + 2, lanes(x)
+    width = VECTORS * lane
+    total = channels * kernel_depth
+    g0, g1 = t0 // wide, (t1 - 1) // wide + 1  # rows of tiles, counted over all images
+    pitch = wide + 1
+    lines = np.zeros((g1 - g0) * n * m * pitch + lane, x.dtype)
+    begin = np.empty(g1 - g0, np.int64)
+    rest_pitch = width + lane
+    gathered = np.zeros(n * n * rest_pitch, x.dtype)
+    for k in range(start, stop):
+        c, a = divmod(k, kernel_depth)
+        used = 0
+        for g in range(g0, g1):
+            image, row = divmod(g, high)
+            q, d = divmod(image, out_depth)
+            d = d * stride - before[0] + a * dilation
+            base = ((q * in_channels + first_channel + c) * depth + d) * height
+            # The first two rows of these tiles are the last two of the tiles above.
+            new = 0
+            if g > g0 and row > 0:
+                used -= 2
+                new = 2
+            begin[g - g0] = used
+            for i in range(new, n):
+                h = row * m - before[1] + i
+                exists = breadth if 0 <= h < height and 0 <= d < depth else 0
+                place = (used + i) * m * pitch
+                split_row(lines, place, pitch, pitch, x, (base + h) * breadth, exists, -before[2], m)
+            used += n
+        for p in range(t0, t1, width):
+            count = min(width, t1 - p)
+            vectors = (count + lane - 1) // lane
+            done = 0
+            g, column = divmod(p, wide)
+            while done < count:
+                length = min(wide - column, count - done)
+                for i in range(n):
+                    line = (begin[g - g0] + i) * m * pitch + column
+                    for j in range(n):
+                        source = line + (j * pitch if j < m else (j - m) * pitch + 1)
+                        target = (i * n + j) * rest_pitch + done
+                        for t in range(0, length, lane):
+                            move(gathered, target + t, lines, source + t)
+                done += length
+                column = 0
+                g += 1
+            place = (p - t0) // width * n * n * (total * width + lane) + k * vectors * lane
+            pitch_of_v = total * vectors * lane + lane
+            if m == 4:
+                input_4(vectors, gathered, 0, n * rest_pitch, rest_pitch, v, place, pitch_of_v)
+            else:
+                input_2(vectors, gathered, 0, n * rest_pitch, rest_pitch, v, place, pitch_of_v)
+
+
+@kernel
+def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, taps, offsets):  # type: ignore[no-untyped-def]
+    """Transform one panel of the kernel: u[i + entry * pitch + k * ROWS + row], for k < channels.
+
+    `taps` is working space for the taps of ROWS channels; `offsets` says where in it each of them goes.
+    """
+    row_step, channel_step, depth_step, tap_step = steps
+    for k0 in range(0, channels, ROWS):
+        count = min(ROWS, channels - k0)
+        whole = rows == ROWS and count == ROWS
+        if whole and tap_step > 0:
+            # The taps of ROWS channels lie in one row.
+            for t in range(0, 9 * ROWS, ROWS):
+                turn(taps, 0, offsets, t, w, start + k0 * 9 + t, row_step)
+        for k in range(k0, k0 + count):
+            c, a = divmod(k, depth)
+            here, there = start + c * channel_step + a * depth_step, (k - k0) * 9 * ROWS
+            first = 0
+            if whole and tap_step > 0:
+                first = 9
+            elif rows == ROWS and tap_step < 0:
+                # The last 8 of the 9 taps, backwards.
+                for t in range(0, 8, ROWS):
+                    turn(taps, there, offsets, 9 * ROWS + t, w, here - 8 + t, row_step)
+                for row in range(rows):
+                    taps[at(there + row)] = w[at(here + row * row_step)]
+                first = 9
+            for tap in range(first, 9):
+                for row in range(rows):
+                    taps[at(there + tap * ROWS + row)] = w[at(here + row * row_step + tap * tap_step)]
+            if m == 4:
+                kernel_4(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
+            else:
+                kernel_2(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
+
+
+@kernel(fastmath={"contract"})
+def add_zero_times(total, values, i, count):  # type: ignore[no-untyped-def]
+    """Add 0 * values to the totals: they become NaN where a value is not finite."""
+    for t in range(count):
+        total[at(t)] += 0 * values[at(i + t)]
+
+
+@kernel
+def join_row(out, o, count, values, i, pitch, first, m):  # type: ignore[no-untyped-def]
+    """Write out[o + m * t + j] = first + values[i + j * pitch + t], as long as m * t + j < count."""
+    whole = count // m
+    if m == 4:
+        for t in range(whole):
+            out[at(o + 4 * t)] = first + values[at(i + t)]
+            out[at(o + 4 * t + 1)] = first + values[at(i + pitch + t)]
+            out[at(o + 4 * t + 2)] = first + values[at(i + 2 * pitch + t)]
+            out[at(o + 4 * t + 3)] = first + values[at(i + 3 * pitch + t)]
+    else:
+        for t in range(whole):
+            out[at(o + 2 * t)] = first + values[at(i + t)]
+            out[at(o + 2 * t + 1)] = first + values[at(i + pitch + t)]
+    for j in range(count - whole * m):
+        out[at(o + whole * m + j)] = first + values[at(i + j * pitch + whole)]
+
+
+@kernel
+def output_part(  # type: ignore[no-untyped-def]
+    start, stop, w, start_of_w, steps, v, bias, out, shapes, group, groups, channels, depth, chunks, plan, fine
+):
+    """Multiply and transform back the chunks start..stop of the panels of out channels, for the tiles t0..t1."""
+    (_, out_channels, out_depth, out_height, out_width) = shapes[1]
+    m, high, wide, t0, t1 = plan
+    per_group = out_channels // groups
+    panels = (per_group + ROWS - 1) // ROWS
+    n, lane = m + 2, lanes(v)
+    width = VECTORS * lane
+    most = (panels + chunks - 1) // chunks
+    # One vector more than needed between entries: at distances of 4096 bytes they would drive each other out.
+    pitch_of_u = channels * ROWS + lane
+    size_of_panel = n * n * pitch_of_u
+    u = np.empty(most * size_of_panel, v.dtype)
+    taps = np.zeros(9 * ROWS * ROWS, v.dtype)
+    offsets = np.empty(9 * ROWS + 8, np.int64)
+    for t in range(9 * ROWS):
+        offsets[t] = t * ROWS
+    for t in range(8):
+        offsets[9 * ROWS + t] = (8 - t) * ROWS
+    products = np.zeros(most * n * n * ROWS * width, v.dtype)
+    values = np.zeros(m * m * width, v.dtype)
+    total = np.zeros(width, v.dtype)
+    for chunk in range(start, stop):
+        first, last = panels * chunk // chunks, panels * (chunk + 1) // chunks
+        for q in range(first, last):
+            rows = min(ROWS, per_group - q * ROWS)
+            place = start_of_w + q * ROWS * steps[0]
+            transform_kernel(
+                w, place, rows, steps, channels, depth, m, u, (q - first) * size_of_panel, pitch_of_u, taps, offsets
+            )
+        for p in range(t0, t1, width):
+            count = min(width, t1 - p)
+            vectors = (count + lane - 1) // lane
+            here = vectors * lane
+            pitch = channels * here + lane
+            place = (p - t0) // width * n * n * (channels * width + lane)
+            for entry in range(n * n):
+                for q in range(last - first):
+                    multiply_tile(
+                        channels, vectors, u, q * size_of_panel + entry * pitch_of_u,
+                        v, place + entry * pitch,
+                        products, (q * n * n + entry) * ROWS * width, width, ROWS, here, False,
+                    )  # fmt: skip
+            for q in range(first, last):
+                for row in range(min(ROWS, per_group - q * ROWS)):
+                    o = group * per_group + q * ROWS + row
+                    source = ((q - first) * n * n * ROWS + row) * width
+                    if m == 4:
+                        output_4(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
+                    else:
+                        output_2(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
+                    for i in range(m * m):
+                        add_zero_times(total, values, i * width, count)
+                    done = 0
+                    g, column = divmod(p, wide)
+                    while done < count:
+                        length = min(wide - column, count - done)
+                        image, tile_row = divmod(g, high)
+                        b, d = divmod(image, out_depth)
+                        base = ((b * out_channels + o) * out_depth + d) * out_height
+                        for i in range(min(m, out_height - tile_row * m)):
+                            target = (base + tile_row * m + i) * out_width + column * m
+                            columns = min(length * m, out_width - column * m)
+                            join_row(out, target, columns, values, i * m * width + done, width, bias[o], m)
+                        done += length
+                        column = 0
+                        g += 1
+        for t in range(width):
+            if total[t] != 0:
+                fine[chunk] = False
+
+
+# ----------------------------------------------------------------------------- gradient with respect to the kernel
+
+
+def kernel_gradient_winograd(g, x, out, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the derivative of sum(g * convolution(x, w)) with respect to `w`, 3 x 3 with stride 1, into `out`.
+
+    Each tile of 4 x 4 numbers of `g` meets 6 x 6 numbers of `x`, and gives 3 x 3 sums: minimal filtering with the tile
+    of `g` as the taps, 36 multiplications instead of 144. The sum now runs over the tiles, so here the channels
+    lie side by side, which they do after the rows of a tile have been turned round. False if something is not finite.
+    """
+    _, _, depth, height, width = g.shape
+    lane = VECTOR_BYTES // x.itemsize
+    per_group, channels = out.shape[0] // groups, out.shape[1]
+    high, wide = -(-height // 4), -(-width // 4)
+    lines = g.shape[0] * depth * high
+    room = -(-channels // lane) * lane, -(-per_group // ROWS) * ROWS
+    size = 36 * wide * max(room) * x.itemsize
+    per_block = max(1, min(lines, MOST_BYTES // size))
+    per_block = -(-lines // -(-lines // per_block))
+    tiles = per_block * wide
+    panels = -(-channels // (VECTORS * lane)), room[1] // ROWS
+    v = np.empty(36 * (tiles * room[0] + panels[0] * lane), x.dtype)
+    u = np.empty(36 * (tiles * room[1] + panels[1] * lane), x.dtype)
+    threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
+    args = (g.reshape(-1), x.reshape(-1), u, v, (g.shape, x.shape, out.shape))
+    for group, a, first in itertools.product(range(groups), range(out.shape[2]), range(0, lines, per_block)):
+        count = min(per_block, lines - first)
+        place = (before[0] - a * dilation[0], before[1], before[2])
+        run = (*args, place, groups, room, (high, wide), group, first, count * wide)
+        back = (u, v, out.reshape(-1), out.shape, group, groups, a, room, count * wide, first > 0)
+        if threads == 1:
+            turn_part(0, count, *run)
+            sum_part(0, panels[0], *back)
+        else:
+            parallel_for(turn_part, count, *run)
+            parallel_for(sum_part, panels[0], *back, pieces=panels[0])
+    return bool(np.isfinite(out).all())
+
+
+@kernel
+def turn_line(target, i, room, count, x, place, pitch, channels, offsets):  # type: ignore[no-untyped-def]
+    """Write target[i + t * room + c] = x[place + c * pitch + t] for t < count and c < channels."""
+    whole_c, whole_t = channels // ROWS * ROWS, count // ROWS * ROWS
+    for c in range(0, whole_c, ROWS):
+        for t in range(0, whole_t, ROWS):
+            turn(target, i + t * room + c, offsets, 0, x, place + c * pitch + t, pitch)
+    for c in range(channels):
+        for t in range(whole_t if c < whole_c else 0, count):
+            target[at(i + t * room + c)] = x[at(place + c * pitch + t)]
+
+
+@kernel
+def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group, first, tiles):  # type: ignore[no-untyped-def]
+    """Turn round and transform the numbers of the lines of tiles first + start .. first + stop."""
+    (_, out_channels, out_depth, out_height, out_width), (_, in_channels, depth, height, width), w_shape = shapes
+    high, wide = size
+    per_group, channels = out_channels // groups, w_shape[1]
+    lane = lanes(x)
+    panel = VECTORS * lane
+    columns = 4 * wide + 2
+    of_x = np.zeros(6 * columns * room[0], x.dtype)
+    of_g = np.zeros(4 * 4 * wide * room[1], x.dtype)
+    offsets_x, offsets_g = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    for t in range(ROWS):
+        offsets_x[t], offsets_g[t] = t * room[0], t * room[1]
+    left, right = max(0, before[2]), min(columns, width + before[2])  # the columns that exist
+    for line in range(start, stop):
+        image, row = divmod(first + line, high)
+        n, d = divmod(image, out_depth)
+        base = ((n * in_channels + group * channels) * depth + d - before[0]) * height
+        exists = 0 <= d - before[0] < depth
+        for i in range(6):
+            h = row * 4 - before[1] + i
+            if exists and 0 <= h < height and left < right:
+                turn_line(
+                    of_x, (i * columns + left) * room[0], room[0], right - left, x,
+                    (base + h) * width + left - before[2], depth * height * width, channels, offsets_x,
+                )  # fmt: skip
+            else:
+                of_x[i * columns * room[0] : (i + 1) * columns * room[0]] = 0
+        base = ((n * out_channels + group * per_group) * out_depth + d) * out_height
+        for i in range(4):
+            h = row * 4 + i
+            if h < out_height:
+                turn_line(
+                    of_g, i * 4 * wide * room[1], room[1], out_width, g, (base + h) * out_width,
+                    out_depth * out_height * out_width, per_group, offsets_g,
+                )  # fmt: skip
+            else:
+                of_g[i * 4 * wide * room[1] : (i + 1) * 4 * wide * room[1]] = 0
+        for column in range(wide):
+            tile = line * wide + column
+            for c in range(0, room[0], panel):
+                here = min(panel, room[0] - c)
+                place = 36 * (tiles * c + c // panel * lane) + tile * here
+                gradient_x(
+                    here // lane, of_x, 4 * column * room[0] + c, columns * room[0], room[0],
+                    v, place, tiles * here + lane,
+                )  # fmt: skip
+            for o in range(0, room[1], ROWS):
+                place = 36 * (tiles * o + o // ROWS * lane) + tile * ROWS
+                gradient_g(
+                    1, of_g, 4 * column * room[1] + o, 4 * wide * room[1], room[1], u, place, tiles * ROWS + lane
+                )
+
+
+@kernel
+def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add):  # type: ignore[no-untyped-def]
+    """Add up over the tiles and transform back, for the panels start..stop of channels."""
+    per_group, channels = w_shape[0] // groups, w_shape[1]
+    lane = lanes(v)
+    panel = VECTORS * lane
+    products = np.empty(36 * ROWS * panel, v.dtype)
+    values = np.empty(9 * panel, v.dtype)
+    for item in range(start, stop):
+        c = item * panel
+        here = min(panel, room[0] - c)
+        place = 36 * (tiles * c + item * lane)
+        for o in range(0, per_group, ROWS):
+            panel_of_u = 36 * (tiles * o + o // ROWS * lane)
+            for entry in range(36):
+                multiply_tile(
+                    tiles, here // lane, u, panel_of_u + entry * (tiles * ROWS + lane),
+                    v, place + entry * (tiles * here + lane),
+                    products, entry * ROWS * panel, panel, ROWS, here, False,
+                )  # fmt: skip
+            for row in range(min(ROWS, per_group - o)):
+                gradient_w(here // lane, products, row * panel, 6 * ROWS * panel, ROWS * panel, values, 0, panel)
+                target = (((group * per_group + o + row) * channels + c) * w_shape[2] + a) * 9
+                for t in range(min(here, channels - c)):
+                    for tap in range(9):
+                        k = target + 9 * w_shape[2] * t + tap
+                        value = values[at(tap * panel + t)]
+                        out[at(k)] = out[at(k)] + value if add else value
