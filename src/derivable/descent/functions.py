@@ -24,7 +24,18 @@ from numba.core import cgutils
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, is_jitted
 
-__all__ = ["InPlace", "Prepared", "describe", "in_place", "invoke", "launch", "prepare", "prepare_args"]
+__all__ = [
+    "InPlace",
+    "Prepared",
+    "describe",
+    "in_place",
+    "invoke",
+    "invoke_proximal",
+    "launch",
+    "prepare",
+    "prepare_args",
+    "prepare_proximal",
+]
 
 
 # ------------------------------------------------------------------------------------ in-place gradients
@@ -204,6 +215,36 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
     return Prepared(target, types.FunctionType(signature), dtype, call)
 
 
+def prepare_proximal(proximal: Any, flat: np.ndarray) -> tuple[Prepared | None, tuple[Any, ...]]:
+    """Compile a proximal map for vectors like `flat`; (None, ()) for None.
+
+    Raises:
+        TypeError: if it is not a `Proximal`, or cannot be compiled.
+        ValueError: if it was made for another number of entries.
+    """
+    if proximal is None:
+        return None, ()
+    into, args = getattr(proximal, "into", None), getattr(proximal, "args", None)
+    if into is None or not isinstance(args, tuple):
+        raise TypeError(
+            f"proximal must be one of dv.proximal (l1, box, ball, simplex, custom), got {type(proximal).__name__}"
+        )
+    args = prepare_args(args)
+    if not inspect.isroutine(getattr(into, "py_func", into)):
+        raise TypeError(f"proximal must hold a function, got {type(into).__name__}")
+    if numba.config.DISABLE_JIT:
+        compiled = Prepared(into, None, flat.dtype, lambda v: into(v, 1.0, *args))
+    else:
+        if not is_jitted(into):
+            raise TypeError(f"proximal {proximal!r} must be compiled: put @numba.njit above its function")
+        wanted = (numba.typeof(flat), types.float64, *(_typeof(value, i + 1) for i, value in enumerate(args)))
+        signature = _compile(into, "proximal", wanted)
+        compiled = Prepared(into, types.FunctionType(signature), flat.dtype, lambda v: into(v, 1.0, *args))
+    if hasattr(proximal, "name") and type(proximal).__module__ == "derivable.descent.proximal":
+        proximal(flat, 1.0)  # it says so if it was made for another number of entries
+    return compiled, args
+
+
 def _prepare_plain(
     target: Any, name: str, w: Any, args: tuple[Any, ...], into: bool, scalar: bool, returns: str
 ) -> Prepared:
@@ -356,6 +397,20 @@ def launch(kernel: Any, *arguments: Any) -> Callable[..., Any]:
     return kernel.overloads[signature].entry_point
 
 
+def _call(context, builder, function, value, parts):  # type: ignore[no-untyped-def]
+    """Emit the bare call of a first-class function."""
+    target = function.signature
+    address = cgutils.create_struct_proxy(function)(context, builder, value=value).jit_addr
+    convention = context.call_conv
+    kind = convention.get_function_type(target.return_type, target.args).as_pointer()
+    status, result = convention.call_function(
+        builder, builder.bitcast(address, kind), target.return_type, target.args, parts
+    )
+    with cgutils.if_unlikely(builder, status.is_error):
+        convention.return_status_propagate(builder, status)
+    return result
+
+
 @intrinsic
 def _invoke(typingctx, function, w, args, out):  # type: ignore[no-untyped-def]
     target = function.signature
@@ -373,17 +428,29 @@ def _invoke(typingctx, function, w, args, out):  # type: ignore[no-untyped-def]
             context.cast(builder, part, have, want)
             for part, have, want in zip([first, *items] + into * [values[3]], given, target.args, strict=True)
         ]
-        address = cgutils.create_struct_proxy(function)(context, builder, value=values[0]).jit_addr
-        convention = context.call_conv
-        kind = convention.get_function_type(target.return_type, target.args).as_pointer()
-        status, result = convention.call_function(
-            builder, builder.bitcast(address, kind), target.return_type, target.args, parts
-        )
-        with cgutils.if_unlikely(builder, status.is_error):
-            convention.return_status_propagate(builder, status)
-        return result
+        return _call(context, builder, function, values[0], parts)
 
     return target.return_type(function, w, args, out), codegen
+
+
+@intrinsic
+def _invoke_proximal(typingctx, function, v, size, args):  # type: ignore[no-untyped-def]
+    target = function.signature
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        args_type = signature.args[3]
+        items = [builder.extract_value(values[3], i) for i in range(len(args_type))]
+        parts = [
+            context.cast(builder, part, have, want)
+            for part, have, want in zip([values[1], values[2], *items], [v, size, *args], target.args, strict=True)
+        ]
+        return _call(context, builder, function, values[0], parts)
+
+    return target.return_type(function, v, size, args), codegen
+
+
+def _invoke_proximal_plain(function, v, size, args):  # type: ignore[no-untyped-def]
+    return function(v, size, *args)
 
 
 def _invoke_plain(function, w, args, out):  # type: ignore[no-untyped-def]
@@ -396,3 +463,6 @@ def _invoke_plain(function, w, args, out):  # type: ignore[no-untyped-def]
 # of a small problem; this makes the bare call. An exception that the function raises leaves the kernel as
 # usual.
 invoke: Any = _invoke_plain if numba.config.DISABLE_JIT else _invoke
+
+# The same for a proximal map: `function(v, size, *args)`.
+invoke_proximal: Any = _invoke_proximal_plain if numba.config.DISABLE_JIT else _invoke_proximal
