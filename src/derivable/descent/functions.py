@@ -114,6 +114,7 @@ class Prepared:
     type: Any  # Numba's FunctionType; None where the JIT is disabled
     dtype: np.dtype[Any]  # of what it returns or writes
     call: Callable[[Any], Any]  # w -> the result as an array (or number), from Python
+    name: str = "gradient"  # of the public argument, for messages
 
 
 def prepare_args(args: Any) -> tuple[Any, ...]:
@@ -170,7 +171,7 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
 
     Args:
         function: an `@njit` function; for a gradient also an object with an in-place form `into`.
-        name: the argument's name, for messages: "gradient" or "value".
+        name: the argument's name, for messages: "gradient", "subgradient" or "value".
         w: a point as the loop holds it, a C-contiguous array; of shape `(1,)` and passed as a number where
             `returns` is "number".
         args: what the function takes after `w`.
@@ -212,7 +213,7 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
             return out
         return target(v[0] if scalar else v, *args)
 
-    return Prepared(target, types.FunctionType(signature), dtype, call)
+    return Prepared(target, types.FunctionType(signature), dtype, call, name)
 
 
 def prepare_proximal(proximal: Any, flat: np.ndarray) -> tuple[Prepared | None, tuple[Any, ...]]:
@@ -272,7 +273,7 @@ def _prepare_plain(
     with np.errstate(all="ignore"):
         dtype = np.asarray(plain(w, *args)).dtype
     dtype = dtype if dtype.kind == "f" and not into else np.dtype(w.dtype)
-    return Prepared(plain, None, dtype, lambda v: plain(v, *args))
+    return Prepared(plain, None, dtype, lambda v: plain(v, *args), name)
 
 
 def _typeof(value: Any, position: int) -> Any:
@@ -365,7 +366,7 @@ def _check_result(result: Any, name: str, w: Any, returns: str) -> np.dtype[Any]
         wanted = "a real number"
     hint = ""
     if isinstance(result, types.NoneType):
-        hint = "; if it writes into its last argument, pass dv.in_place(gradient)" if name == "gradient" else ""
+        hint = f"; if it writes into its last argument, pass dv.in_place({name})" if name != "value" else ""
     elif isinstance(result, types.BaseTuple):
         hint = "; a function that returns value and gradient together is two arguments here"
     raise TypeError(f"{name} must return {wanted}, got {describe(result)}{hint}")

@@ -167,7 +167,6 @@ def arrive(
     args: Any,
     at: np.ndarray,
     p: int,
-    last: int,
     tolerance: float,
     state: State,
     record: Record,
@@ -253,6 +252,9 @@ def descend(
                     reached, status = p - 1, ON_TARGET
                     break
                 length = record.norms[p - 1]
+                if not length > 0.0:  # 0 is a subgradient: a minimiser, higher than the target
+                    reached, status = p - 1, CONVERGED
+                    break
                 sizes[p - 1] = gap / length / length
             size = sizes[min(p, sizes.size) - 1]
             for i in range(total.size):
@@ -266,9 +268,9 @@ def descend(
             if proximal is not None:
                 invoke_proximal(proximal, u, np.float64(size), proximal_args)
         if proximal is None:
-            reached, status = arrive(gradient, value, args, w, p, last, tolerance, state, record)
+            reached, status = arrive(gradient, value, args, w, p, tolerance, state, record)
         else:
-            reached, status = arrive(gradient, value, args, w, p, last, -1.0, state, record)
+            reached, status = arrive(gradient, value, args, w, p, -1.0, state, record)
             if p > 0 and status == VISITED and tolerance >= 0.0:
                 s = 0.0
                 for i in range(u.size):
@@ -442,9 +444,7 @@ def gradient_descent(
 
     pull, pull_args = prepare_proximal(proximal, run.state.flat_w)
     data = (fitting, divisor, None)
-    enter = launch(
-        descend, run.slope, run.f, run.args, *data, pull, pull_args, 0, 0, 0.0, run.state, run.keeper.record
-    )
+    enter = launch(descend, run.slope, run.f, run.args, *data, pull, pull_args, 0, 0, 0.0, run.state, run.keeper.record)
     handed = (*run.functions, *data, pull and pull.function, pull_args)
 
     def advance(first: int, last: int) -> tuple[int, int]:
@@ -509,6 +509,7 @@ def prepare_run(
     allow_nan: bool,
     *,
     bare: bool = False,
+    name: str = "gradient",
 ) -> Run:
     """Check what all loops take, compile the user's functions, and make the loop's buffers."""
     steps = check_count(steps, "steps")
@@ -521,7 +522,7 @@ def prepare_run(
     tolerance = -1.0 if tol is None else check_number(tol, "tol")
     if tol is not None and tol < 0:
         raise ValueError(f"tol must be at least 0, got {tol}")
-    slope = prepare(gradient, "gradient", w, args, returns="number" if scalar else "array")
+    slope = prepare(gradient, name, w, args, returns="number" if scalar else "array")
     f = None
     if value is not None:
         f = prepare(value, "value", w, args, returns="number value" if scalar else "value")
@@ -700,9 +701,11 @@ def drive(
                 break
             if status == WRONG_SHAPE:
                 got = np.shape(slope.call(keeper.w))
-                raise ValueError(f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}")
+                raise ValueError(f"{slope.name} must return an array of the shape of w, {keeper.w.shape}, got {got}")
             if first == 0 and not np.array_equal(keeper.w, start):
-                raise ValueError("gradient and value must not modify w: after one call at w0 it holds other numbers")
+                raise ValueError(
+                    f"{slope.name} and value must not modify w: after one call at w0 it holds other numbers"
+                )
             if status != VISITED:
                 if reached < 0:
                     raise ValueError(_not_finite_at_start(status, slope, start, args))
@@ -742,8 +745,8 @@ def _not_finite_at_start(status: int, slope: Prepared, start: np.ndarray, args: 
             g = np.ravel(slope.call(start))
         bad = np.flatnonzero(~np.isfinite(g))
         if bad.size == 0:
-            return "the norm of the gradient at w0 overflows: scale the problem"
-        message = f"gradient at w0 must be finite, got {g[bad[0]]} at (flat) index {bad[0]}"
+            return f"the norm of the {slope.name} at w0 overflows: scale the problem"
+        message = f"{slope.name} at w0 must be finite, got {g[bad[0]]} at (flat) index {bad[0]}"
         if bad.size == g.size and len(bad) > 1:
             message += f" and in all {g.size} entries"
     for i, item in enumerate(args):
@@ -799,7 +802,9 @@ def judge_descent(
         )
     if run.reason == "steps" and values is None:
         return None  # a gradient may grow on the way down, where f is not convex
-    return f"{what} The step {size:.3g} may be too large (it must be less than {bound}), or gradient is not that of value."
+    return (
+        f"{what} The step {size:.3g} may be too large (it must be less than {bound}), or gradient is not that of value."
+    )
 
 
 def curvature(gradient: Callable[[np.ndarray], Any], w: np.ndarray, rounds: int = 12) -> float:
