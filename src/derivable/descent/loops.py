@@ -178,7 +178,7 @@ def arrive(
         not finite, the state's point is again the one before.
     """
     w, u, before, g, h = state
-    iterates, period, norms, values, total, best, lowest = record
+    iterates, period, norms, values, _, best, lowest = record
     if not take(invoke(gradient, at, args, g), w, h):
         return p - 1, WRONG_SHAPE
     f = 0.0
@@ -241,7 +241,7 @@ def descend(
     Returns:
         The last point that was visited and is finite, and why the loop returned.
     """
-    w, u, before, g, h = state
+    w, u, before, _, h = state
     total = record.total
     reached, status = last, VISITED
     for p in range(first, last + 1):
@@ -384,8 +384,9 @@ def gradient_descent(
         every: the steps between two calls of `callback`.
         allow_nan: whether `args` may hold NaN, for a gradient that knows what to do with it.
         proximal: a map of [`proximal`][derivable.proximal] that is applied after each step: the method is then
-            projected or proximal gradient descent, $w_{t+1} = \mathrm{prox}(w_t - \eta_t \nabla f(w_t))$. `gradient` is that of the
-            smooth part, `value` the whole objective. `tol` is compared with $\|w_{t+1} - w_t\| / \eta_t$.
+            projected or proximal gradient descent, $w_{t+1} = \mathrm{prox}(w_t - \eta_t \nabla f(w_t))$. `gradient`
+            is that of the smooth part, `value` the whole objective. `tol` is compared with
+            $\|w_{t+1} - w_t\| / \eta_t$.
         record: whether to note the gradient norm at each point and the mean of the points. False, together with
             `keep="last"`, leaves nothing in the loop but the step, which is faster where the gradient takes
             less than some hundred nanoseconds: the run then holds the gradient norm of the first and the last

@@ -574,7 +574,7 @@ def huber_gradient(w: np.ndarray, L: float, rho: float, out: np.ndarray) -> None
 
 
 def huber(n: int = 1, L: float = 1.0, rho: float = 1.0, w0: Any = None) -> Problem:
-    r"""Return Huber's function of $\|w\|$: $\frac L2 \|w\|^2$ near 0, and from $\|w\| = \rho/L$ on linear with the slope rho.
+    r"""Return Huber's function of $\|w\|$: $\frac L2 \|w\|^2$ up to $\|w\| = \rho/L$, then linear with the slope rho.
 
     Args:
         n: the number of variables.
@@ -641,9 +641,9 @@ def worst_choice(w: np.ndarray, rho: float, limit: float, out: np.ndarray) -> No
 def worst_subgradient(T: int, B: float = 1.0, rho: float = 1.0) -> Problem:
     r"""Return the function on which no method of the subgradient class does better than $B\rho/\sqrt T$.
 
-    It is $f(w) = \rho \max(\max_i w_i,\ \|w\| - B (1 + 1/\sqrt T))$ in $T$ dimensions, with the subgradient $\rho e_i$ of
-    the first largest entry. Each of $T$ answers tells of one coordinate more, and each point in the span of those
-    before has a value of at least 0, while $f^\star = -B\rho/\sqrt T$.
+    It is $f(w) = \rho \max(\max_i w_i,\ \|w\| - B (1 + 1/\sqrt T))$ in $T$ dimensions, with the subgradient
+    $\rho e_i$ of the first largest entry. Each of $T$ answers tells of one coordinate more, and each point in the
+    span of those before has a value of at least 0, while $f^\star = -B\rho/\sqrt T$.
 
     Args:
         T: the number of points that are evaluated, and of dimensions.
@@ -687,8 +687,8 @@ def worst_subgradient(T: int, B: float = 1.0, rho: float = 1.0) -> Problem:
 def worst_smooth(T: int, B: float = 1.0, L: float = 1.0, step: float | None = None) -> Problem:
     r"""Return the smooth function on which gradient descent is as slow as its bound, $L B^2 / (4 T L \eta + 2)$.
 
-    It is Huber's function of one variable with the slope $\rho = L B / (2 T L \eta + 1)$, started at $B$: all $T$ steps stay on the
-    linear part.
+    It is Huber's function of one variable with the slope $\rho = L B / (2 T L \eta + 1)$, started at $B$: all $T$
+    steps stay on the linear part.
 
     Args:
         T: the number of steps.
@@ -751,8 +751,8 @@ def chain_gradient(w: np.ndarray, L: float, out: np.ndarray) -> None:
 def nesterov_quadratic(n: int, L: float = 1.0) -> Problem:
     r"""Return the quadratic that is hard for every method whose points lie in the span of the gradients.
 
-    It is $f(w) = \frac L4 \bigl(\frac12 \bigl(w_1^2 + \sum_{i<n} (w_i - w_{i+1})^2 + w_n^2\bigr) - w_1\bigr)$ from 0. A gradient
-    brings in one coordinate more, so that after $T$ steps all but $T$ are 0; the minimiser has
+    It is $f(w) = \frac L4 \bigl(\frac12 \bigl(w_1^2 + \sum_{i<n} (w_i - w_{i+1})^2 + w_n^2\bigr) - w_1\bigr)$ from 0.
+    A gradient brings in one coordinate more, so that after $T$ steps all but $T$ are 0; the minimiser has
     $w^\star_i = 1 - i/(n+1)$.
 
     Args:

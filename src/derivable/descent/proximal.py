@@ -1,9 +1,9 @@
 r"""Proximal maps: what a descent loop applies after each step, to keep to a set or to shrink the weights.
 
-The proximal map of a convex function $\psi$ sends a point $v$ to the minimiser of $\psi(u) + \frac{1}{2\eta} \|u - v\|^2$.
-For the indicator of a convex set, which is 0 in the set and infinite outside, that is the projection onto the set.
-Each function here returns a [`Proximal`][derivable.proximal.Proximal], which is one such map: call it on an
-array, or hand it to a loop as `proximal=`.
+The proximal map of a convex function $\psi$ sends a point $v$ to the minimiser of
+$\psi(u) + \frac{1}{2\eta} \|u - v\|^2$. For the indicator of a convex set, which is 0 in the set and infinite
+outside, that is the projection onto the set. Each function here returns a [`Proximal`][derivable.proximal.Proximal],
+which is one such map: call it on an array, or hand it to a loop as `proximal=`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["Proximal", "ball", "box", "custom", "l1", "simplex"]
 class Proximal:
     r"""A proximal map, ready for a descent loop.
 
-    Called as `p(v, size)` it returns the minimiser of $\psi(u) + \frac{1}{2\,\mathrm{size}} \|u - v\|^2$ in a new array. For
-    a projection `size` is of no effect.
+    Called as `p(v, size)` it returns the minimiser of $\psi(u) + \frac{1}{2\,\mathrm{size}} \|u - v\|^2$ in a new
+    array. For a projection `size` is of no effect.
 
     Attributes:
         into: `into(v, size, *args)`, compiled: it overwrites the vector `v`.

@@ -1,7 +1,7 @@
 r"""The lemma's two sides for a run, and the bounds that the theorems of the convergence chapter give.
 
-Letters: $T$ steps from $w_1$; $\|w_1 - w^\star\| \le B$ (the lemma starts at 0, where that is $\|w^\star\| \le B$); subgradients of
-norm at most rho; $L$ smoothness; mu strong convexity.
+Letters: $T$ steps from $w_1$; $\|w_1 - w^\star\| \le B$ (the lemma starts at 0, where that is $\|w^\star\| \le B$);
+subgradients of norm at most rho; $L$ smoothness; mu strong convexity.
 """
 
 from __future__ import annotations
@@ -47,14 +47,15 @@ def regret(trajectory: Trajectory, w_star: Any, vectors: Any = None) -> Regret:
 
     $$
     \sum_{t=1}^T \langle w_t - w^\star, v_t\rangle
-    = \frac{\|w_1 - w^\star\|^2}{2\eta} + \frac{\eta}{2} \sum_{t=1}^T \|v_t\|^2 - \frac{\|w_{T+1} - w^\star\|^2}{2\eta} .
+    = \frac{\|w_1 - w^\star\|^2}{2\eta} + \frac{\eta}{2} \sum_{t=1}^T \|v_t\|^2
+    - \frac{\|w_{T+1} - w^\star\|^2}{2\eta} .
     $$
 
     Args:
         trajectory: a run with all its points, of `gradient_descent` or `subgradient_method`.
         w_star: any point, in the shape of `w0`; a minimiser, in the theorem.
-        vectors: the $v_t$, an array (T, ...). By default they are read off the points, $(w_t - w_{t+1}) / \eta_t$, which
-            is right for plain steps only; their squares are then taken from the recorded gradient norms.
+        vectors: the $v_t$, an array (T, ...). By default they are read off the points, $(w_t - w_{t+1}) / \eta_t$,
+            which is right for plain steps only; their squares are then taken from the recorded gradient norms.
 
     Returns:
         The two sides and the slack. After projected steps, with their `vectors` given, `total + slack <= bound`
@@ -202,8 +203,8 @@ def rate_bound(kind: str, **constants: Any) -> float:
 
     Args:
         kind: one of the kinds above.
-        **constants: $B \ge \|w_1 - w^\star\|$, rho, L, mu, $\mathrm{gap} = f(w_1) - f^\star$, T; and step, a number (for
-            "subgradient" also an array), by default $1/L$ for "smooth", $2/(L + \mu)$ for "strongly convex".
+        **constants: $B \ge \|w_1 - w^\star\|$, rho, L, mu, $\mathrm{gap} = f(w_1) - f^\star$, T; and step, a number
+            (for "subgradient" also an array), by default $1/L$ for "smooth", $2/(L + \mu)$ for "strongly convex".
 
     Returns:
         The bound.

@@ -18,7 +18,7 @@ __all__ = ["steepest_descent"]
 
 @kernel
 def slope_along(gradient: Any, args: Any, size: float, direction: np.ndarray, state: State) -> float:
-    """Move to before - size * direction, evaluate the gradient; return the derivative by size, NaN for a wrong shape."""
+    """Move to before - size * direction, evaluate the gradient; return the derivative by size (NaN: wrong shape)."""
     w, u, before, g, h = state
     for i in range(u.size):
         u[i] = before[i] - size * direction[i]
@@ -157,10 +157,11 @@ def steepest_descent(
 ) -> Trajectory:
     r"""Minimise a function by gradient descent with a line search: the step size is found at each point.
 
-    - "exact": $\eta_t$ minimises $f(w_t - \eta \nabla f(w_t))$ over $\eta > 0$ (the nearest minimiser, if $f$ is not convex),
-      found as a zero of the derivative along the line. On a quadratic that takes two gradients.
+    - "exact": $\eta_t$ minimises $f(w_t - \eta \nabla f(w_t))$ over $\eta > 0$ (the nearest minimiser, if $f$ is not
+      convex), found as a zero of the derivative along the line. On a quadratic that takes two gradients.
     - "backtracking": from a guess, $\eta$ is multiplied by `shrink` until
-      $f(w_t - \eta \nabla f(w_t)) \le f(w_t) - c\, \eta \|\nabla f(w_t)\|^2$ (Armijo's condition), where $c$ is `decrease`.
+      $f(w_t - \eta \nabla f(w_t)) \le f(w_t) - c\, \eta \|\nabla f(w_t)\|^2$ (Armijo's condition), where $c$ is
+      `decrease`.
 
     Args:
         gradient: the compiled gradient, as in [`gradient_descent`][derivable.gradient_descent].
@@ -196,7 +197,7 @@ def steepest_descent(
         p = dv.problems.quadratic(np.diag([1.0, 10.0]))
         run = dv.steepest_descent(p.gradient, [10.0, 1.0], 20, p.args, value=p.value, search="exact")
         print(run.values[1:4] / run.values[:3], (9 / 11) ** 2)
-        #> [0.66942149 0.66942149 0.66942149] 0.6694214876033058
+        #> [0.66942149 0.66942149 0.66942149] 0.6694214876033059
         ```
 
     References:

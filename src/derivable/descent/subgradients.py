@@ -35,7 +35,7 @@ def subgradient_method(
     every: int = 1,
     allow_nan: bool = False,
 ) -> Trajectory:
-    r"""Minimise a convex function by the subgradient method, $w_{t+1} = w_t - \eta_t v_t$ with $v_t \in \partial f(w_t)$.
+    r"""Minimise a convex function by the subgradient method, $w_{t+1} = w_t - \eta_t v_t$, $v_t \in \partial f(w_t)$.
 
     It is no descent method: $f(w_{t+1})$ may be greater than $f(w_t)$, whatever the step. Its guarantees are for
     the average and the best of the points $w_1, ..., w_T$, and for a step that shrinks to zero linearly, for the last
@@ -46,8 +46,8 @@ def subgradient_method(
             one, as the gradient of [`gradient_descent`][derivable.gradient_descent]. `dv.grad(f)` is one
             where f is built of convex functions by sums and maxima.
         w0: the start $w_1$, as in `gradient_descent`.
-        step: $\eta > 0$, scaled by `schedule`; or, with the schedule "constant", an array of `steps` sizes or a function
-            of $t = 1, 2, ...$; None for Polyak's steps.
+        step: $\eta > 0$, scaled by `schedule`; or, with the schedule "constant", an array of `steps` sizes or a
+            function of $t = 1, 2, ...$; None for Polyak's steps.
         steps: the number of steps $T$.
         args: the data that the functions take after `w`.
         schedule: the step sizes: "constant", $\eta$; "inverse_sqrt", $\eta / \sqrt t$; "linear", $\eta (1 - t/(T+1))$;
