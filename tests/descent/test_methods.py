@@ -88,11 +88,11 @@ def test_polyak_steps_end_at_the_target_or_at_a_zero_subgradient():
 
 
 def test_a_subgradient_run_that_never_comes_down_warns_and_others_do_not():
-    p = dv.problems.max_affine([[1.0], [-1.0]])
+    p = dv.problems.max_affine([[1.0], [-1.7]])
     with pytest.warns(dv.DivergenceWarning, match="in the second half of 10 steps the lowest value was"):
-        dv.subgradient_method(p.gradient, [0.1], 5.0, 10, p.args, value=p.value)
+        dv.subgradient_method(p.gradient, [0.3], 5.0, 10, p.args, value=p.value)
     run = dv.subgradient_method(p.gradient, [0.1], 0.15, 10, p.args, value=p.value)
-    assert run.values.max() <= 0.15
+    assert run.values.max() <= 0.3
 
     @njit
     def square(w):
@@ -138,7 +138,7 @@ def test_the_lemma_is_an_identity_in_ten_thousand_runs():
         n, T = rng.integers(1, 6), rng.integers(1, 20)
         V = rng.normal(size=(T + 1, n)) * 10.0 ** rng.uniform(-3, 3)
         eta, w_star = float(10.0 ** rng.uniform(-3, 3)), rng.normal(size=n) * 10.0 ** rng.uniform(-2, 2)
-        run = dv.gradient_descent(any_vector, np.zeros(n), eta, int(T), (V, np.zeros(1, np.int64)), tol=None)
+        run = dv.subgradient_method(any_vector, np.zeros(n), eta, int(T), (V, np.zeros(1, np.int64)))
         distance = run.iterates - w_star
         total = np.sum(distance[:-1] * V[:-1])
         bound = w_star @ w_star / (2 * eta) + eta / 2 * np.sum(V[:-1] ** 2)
@@ -155,7 +155,7 @@ def test_regret_gives_both_sides_and_the_slack(n, T, changing, seed):
     rng = np.random.default_rng(seed)
     V, w_star = rng.normal(size=(T + 1, n)), rng.normal(size=n)
     step = rng.uniform(0.1, 2, size=T) if changing and T > 1 else 0.7
-    run = dv.gradient_descent(any_vector, rng.normal(size=n), step, T, (V, np.zeros(1, np.int64)))
+    run = dv.subgradient_method(any_vector, rng.normal(size=n), step, T, (V, np.zeros(1, np.int64)))
     sides, given_too = dv.regret(run, w_star), dv.regret(run, w_star, V[:-1])
     eta = np.broadcast_to(step, T)
     scale = 1.0 if np.ndim(step) else 1 / step
@@ -427,11 +427,11 @@ def test_a_run_without_a_record_takes_the_same_steps(n, T, fraction, seed, chang
 
 def test_a_bare_run_diverges_at_the_same_point():
     p = dv.problems.quadratic(np.diag([1.0, 10.0]))
-    with pytest.warns(dv.DivergenceWarning, match="after 510 of 5000"):
+    with pytest.warns(dv.DivergenceWarning, match="after 1020 of 5000"):
         bare = dv.gradient_descent(p.gradient, [1.0, 1.0], 0.3, 5000, p.args, keep="last", record=False)
     with pytest.warns(dv.DivergenceWarning):
         whole = dv.gradient_descent(p.gradient, [1.0, 1.0], 0.3, 5000, p.args)
-    assert (bare.steps, bare.reason) == (whole.steps, whole.reason) == (510, "diverged")
+    assert (bare.steps, bare.reason) == (whole.steps, whole.reason) == (1020, "diverged")
     np.testing.assert_array_equal(bare.last, whole.last)
     assert bare.gradient_norms[-1] == whole.gradient_norms[-1]
 

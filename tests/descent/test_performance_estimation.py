@@ -1,4 +1,4 @@
-"""The tight constants against performance estimation: the worst case over all functions of a class, by semidefinite programming.
+"""The tight constants against performance estimation: the worst case over a class of functions, by convex optimisation.
 
 PEPit finds it for a method and a number of steps; nothing of ours enters. The numbers that the chapter prints are
 those in its block with `pep = {`, and are recomputed here.

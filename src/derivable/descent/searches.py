@@ -111,13 +111,15 @@ def step_and_search(
                 found = size > 0.0
             elif found:
                 found = False
-                for _ in range(1100):
-                    for i in range(u.size):
-                        u[i] = before[i] - size * direction[i]
-                    if float(invoke(value, w, args, g)) <= record.values[p - 1] - decrease * size * length * length:
-                        found = True
-                        break
-                    size *= shrink
+                if value is not None:
+                    for _ in range(1100):
+                        for i in range(u.size):
+                            u[i] = before[i] - size * direction[i]
+                        f, at_start = float(invoke(value, w, args, g)), record.values[p - 1]
+                        if f < at_start and f <= at_start - decrease * size * length * length:
+                            found = True
+                            break
+                        size *= shrink
             moved = False
             for i in range(u.size):
                 u[i] = before[i] - size * direction[i]

@@ -75,8 +75,8 @@ class Trajectory:
 
     @property
     def converged(self) -> bool:
-        """Whether the run ended because the gradient norm fell to the tolerance."""
-        return self.reason == "tolerance"
+        """Whether the run ended because the gradient norm fell to the tolerance, or the value to the target."""
+        return self.reason in ("tolerance", "target")
 
     def __repr__(self) -> str:
         value = "" if self.values is None else f", value {self.values[-1]:.6g}"
