@@ -54,6 +54,8 @@ def search_exactly(gradient: Any, args: Any, guess: float, direction: np.ndarray
         at_high = slope_along(gradient, args, high, direction, state)
         if abs(at_high) <= 1e-13 * squares:
             return high
+    if not at_high >= 0.0:
+        return np.nan
     side = 0
     for _ in range(200):
         if high - low <= 4e-16 * high or abs(at_high) <= 1e-15 * squares:
