@@ -2,21 +2,22 @@
 
 import numpy as np
 from figures.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, figure, new
+from matplotlib.ticker import NullFormatter
 
 import derivable as dv
 
 
-def _kinked():
-    """Return the maximum of 50 affine functions in 10 dimensions."""
+def _kinked(pieces, dimensions):
+    """Return the maximum of some affine functions."""
     rng = np.random.default_rng(0)
-    slopes = rng.normal(size=(50, 10))
-    return dv.problems.max_affine(slopes - slopes.mean(axis=0), rng.normal(size=50))
+    slopes = rng.normal(size=(pieces, dimensions))
+    return dv.problems.max_affine(slopes - slopes.mean(axis=0), rng.normal(size=pieces))
 
 
 def attained() -> str:
     """Draw the gap of the average against T, for the worst function and for an ordinary one, and the bound."""
     sizes = 2 ** np.arange(2, 11)
-    ordinary = _kinked()
+    ordinary = _kinked(50, 10)
     worst, usual = [], []
     for T in sizes:
         p = dv.problems.worst_subgradient(int(T))
@@ -29,6 +30,7 @@ def attained() -> str:
     bound = 1 / np.sqrt(sizes)
     assert np.allclose(worst, bound)
     fig, ax = new()
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.loglog(sizes, bound, color=INK, label=r"the bound, $1/\sqrt{T}$")
     ax.loglog(sizes, worst, "o", color=ORANGE, label="the worst function")
     ax.loglog(sizes, usual, "o-", color=BLUE, linewidth=1, label="a maximum of 50 affine functions")
@@ -40,8 +42,8 @@ def attained() -> str:
         label="figure-attained",
         caption=(
             r"The gap of the average after $T$ steps of the theorem's size, in units of $B\rho$, for $T = 4, 8, \dots, 1024$. "
-            r"The function of [@worst-function] lies on the bound for every $T$. An ordinary function lies far below it "
-            rf"(at $T = 1024$ by a factor of {bound[-1] / usual[-1]:.0f}), with about the same slope."
+            r"The function of [@worst-function] lies on the bound for every $T$. An ordinary function lies below it "
+            rf"(at $T = 1024$ by a factor of {bound[-1] / usual[-1]:.1f}), with about the same slope."
         ),
         alt=(
             "A log-log plot: the bound falls as a straight line of slope minus one half, the points of the worst function lie "
@@ -52,7 +54,7 @@ def attained() -> str:
 
 def last_points() -> str:
     """Draw the value at the points, at their average and at the best, along runs with two schedules."""
-    p = _kinked()
+    p = _kinked(10, 2)
     T = 1000
     eta = p.B / (p.rho * np.sqrt(T))
     options = {"args": p.args, "value": p.value}
@@ -75,9 +77,9 @@ def last_points() -> str:
         fig,
         label="figure-last-points",
         caption=(
-            r"A run of 1000 steps on the maximum of 50 affine functions. With the constant step of [@average-rate] the points "
-            rf"(grey) keep jumping; they end {ends[0]:.3f} above the minimum, while a step that decays linearly to zero ends "
-            rf"{ends[1]:.4f} above it."
+            r"Runs of 1000 steps on a maximum of 10 affine functions in the plane. With the constant step of [@average-rate] the points "
+            rf"(grey) keep jumping and end {ends[0]:.3f} above the minimum; a step that decays linearly to zero ends "
+            rf"{ends[1]:.5f} above it."
         ),
         alt=(
             "Five curves on a logarithmic scale. The points of the constant step jump up and down in a band; their average and "
