@@ -24,7 +24,18 @@ from numba.core import cgutils
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, is_jitted
 
-__all__ = ["InPlace", "Prepared", "describe", "in_place", "invoke", "launch", "prepare", "prepare_args"]
+__all__ = [
+    "InPlace",
+    "Prepared",
+    "describe",
+    "in_place",
+    "invoke",
+    "invoke_proximal",
+    "launch",
+    "prepare",
+    "prepare_args",
+    "prepare_proximal",
+]
 
 
 # ------------------------------------------------------------------------------------ in-place gradients
@@ -103,6 +114,7 @@ class Prepared:
     type: Any  # Numba's FunctionType; None where the JIT is disabled
     dtype: np.dtype[Any]  # of what it returns or writes
     call: Callable[[Any], Any]  # w -> the result as an array (or number), from Python
+    name: str = "gradient"  # of the public argument, for messages
 
 
 def prepare_args(args: Any) -> tuple[Any, ...]:
@@ -159,7 +171,7 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
 
     Args:
         function: an `@njit` function; for a gradient also an object with an in-place form `into`.
-        name: the argument's name, for messages: "gradient" or "value".
+        name: the argument's name, for messages: "gradient", "subgradient" or "value".
         w: a point as the loop holds it, a C-contiguous array; of shape `(1,)` and passed as a number where
             `returns` is "number".
         args: what the function takes after `w`.
@@ -201,7 +213,37 @@ def prepare(function: Any, name: str, w: Any, args: tuple[Any, ...], *, returns:
             return out
         return target(v[0] if scalar else v, *args)
 
-    return Prepared(target, types.FunctionType(signature), dtype, call)
+    return Prepared(target, types.FunctionType(signature), dtype, call, name)
+
+
+def prepare_proximal(proximal: Any, flat: np.ndarray) -> tuple[Prepared | None, tuple[Any, ...]]:
+    """Compile a proximal map for vectors like `flat`; (None, ()) for None.
+
+    Raises:
+        TypeError: if it is not a `Proximal`, or cannot be compiled.
+        ValueError: if it was made for another number of entries.
+    """
+    if proximal is None:
+        return None, ()
+    into, args = getattr(proximal, "into", None), getattr(proximal, "args", None)
+    if into is None or not isinstance(args, tuple):
+        raise TypeError(
+            f"proximal must be one of dv.proximal (l1, box, ball, simplex, custom), got {type(proximal).__name__}"
+        )
+    args = prepare_args(args)
+    if not inspect.isroutine(getattr(into, "py_func", into)):
+        raise TypeError(f"proximal must hold a function, got {type(into).__name__}")
+    if numba.config.DISABLE_JIT:
+        compiled = Prepared(into, None, flat.dtype, lambda v: into(v, 1.0, *args))
+    else:
+        if not is_jitted(into):
+            raise TypeError(f"proximal {proximal!r} must be compiled: put @numba.njit above its function")
+        wanted = (numba.typeof(flat), types.float64, *(_typeof(value, i + 1) for i, value in enumerate(args)))
+        signature = _compile(into, "proximal", wanted)
+        compiled = Prepared(into, types.FunctionType(signature), flat.dtype, lambda v: into(v, 1.0, *args))
+    if hasattr(proximal, "name") and type(proximal).__module__ == "derivable.descent.proximal":
+        proximal(flat, 1.0)  # it says so if it was made for another number of entries
+    return compiled, args
 
 
 def _prepare_plain(
@@ -231,7 +273,7 @@ def _prepare_plain(
     with np.errstate(all="ignore"):
         dtype = np.asarray(plain(w, *args)).dtype
     dtype = dtype if dtype.kind == "f" and not into else np.dtype(w.dtype)
-    return Prepared(plain, None, dtype, lambda v: plain(v, *args))
+    return Prepared(plain, None, dtype, lambda v: plain(v, *args), name)
 
 
 def _typeof(value: Any, position: int) -> Any:
@@ -324,7 +366,7 @@ def _check_result(result: Any, name: str, w: Any, returns: str) -> np.dtype[Any]
         wanted = "a real number"
     hint = ""
     if isinstance(result, types.NoneType):
-        hint = "; if it writes into its last argument, pass dv.in_place(gradient)" if name == "gradient" else ""
+        hint = f"; if it writes into its last argument, pass dv.in_place({name})" if name != "value" else ""
     elif isinstance(result, types.BaseTuple):
         hint = "; a function that returns value and gradient together is two arguments here"
     raise TypeError(f"{name} must return {wanted}, got {describe(result)}{hint}")
@@ -350,10 +392,56 @@ def launch(kernel: Any, *arguments: Any) -> Callable[..., Any]:
     """
     if numba.config.DISABLE_JIT:
         return kernel
-    signature = tuple(a.type if isinstance(a, Prepared) else numba.typeof(a) for a in arguments)
-    if signature not in kernel.overloads:
-        kernel.compile(signature)
-    return kernel.overloads[signature].entry_point
+    key = (kernel, _kind(arguments))
+    found = _entries.get(key)
+    if found is None:
+        signature = tuple(a.type if isinstance(a, Prepared) else numba.typeof(a) for a in arguments)
+        if signature not in kernel.overloads:
+            kernel.compile(signature)
+        found = _entries[key] = kernel.overloads[signature].entry_point
+    return found
+
+
+# Numba takes a tenth of a millisecond to find the types of a loop's arguments, as long as ten thousand small steps.
+_entries: dict[Any, Callable[..., Any]] = {}
+
+
+def _kind(value: Any) -> Any:
+    """Return a key that is equal for values of one Numba type."""
+    if isinstance(value, np.ndarray):
+        flags = value.flags
+        return (
+            type(value),
+            value.dtype,
+            value.ndim,
+            flags.c_contiguous,
+            flags.f_contiguous,
+            flags.writeable,
+            flags.aligned,
+        )
+    if isinstance(value, tuple):
+        return type(value), *map(_kind, value)
+    if isinstance(value, Prepared):
+        return value.type
+    if type(value) is int:
+        return int, -(2**63) <= value < 2**63
+    if value is None or isinstance(value, (float, np.generic, bool)):
+        return type(value)
+    return numba.typeof(value)
+
+
+def _call(context, builder, function, value, parts):  # type: ignore[no-untyped-def]
+    """Emit the bare call of a first-class function."""
+    target = function.signature
+    address = cgutils.create_struct_proxy(function)(context, builder, value=value).jit_addr
+    convention = context.call_conv
+    kind = convention.get_function_type(target.return_type, target.args).as_pointer()
+    status, result = convention.call_function(
+        builder, builder.bitcast(address, kind), target.return_type, target.args, parts
+    )
+    with cgutils.if_unlikely(builder, status.is_error):
+        convention.return_status_propagate(builder, status)
+    return result
 
 
 @intrinsic
@@ -373,17 +461,29 @@ def _invoke(typingctx, function, w, args, out):  # type: ignore[no-untyped-def]
             context.cast(builder, part, have, want)
             for part, have, want in zip([first, *items] + into * [values[3]], given, target.args, strict=True)
         ]
-        address = cgutils.create_struct_proxy(function)(context, builder, value=values[0]).jit_addr
-        convention = context.call_conv
-        kind = convention.get_function_type(target.return_type, target.args).as_pointer()
-        status, result = convention.call_function(
-            builder, builder.bitcast(address, kind), target.return_type, target.args, parts
-        )
-        with cgutils.if_unlikely(builder, status.is_error):
-            convention.return_status_propagate(builder, status)
-        return result
+        return _call(context, builder, function, values[0], parts)
 
     return target.return_type(function, w, args, out), codegen
+
+
+@intrinsic
+def _invoke_proximal(typingctx, function, v, size, args):  # type: ignore[no-untyped-def]
+    target = function.signature
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        args_type = signature.args[3]
+        items = [builder.extract_value(values[3], i) for i in range(len(args_type))]
+        parts = [
+            context.cast(builder, part, have, want)
+            for part, have, want in zip([values[1], values[2], *items], [v, size, *args], target.args, strict=True)
+        ]
+        return _call(context, builder, function, values[0], parts)
+
+    return target.return_type(function, v, size, args), codegen
+
+
+def _invoke_proximal_plain(function, v, size, args):  # type: ignore[no-untyped-def]
+    return function(v, size, *args)
 
 
 def _invoke_plain(function, w, args, out):  # type: ignore[no-untyped-def]
@@ -396,3 +496,6 @@ def _invoke_plain(function, w, args, out):  # type: ignore[no-untyped-def]
 # of a small problem; this makes the bare call. An exception that the function raises leaves the kernel as
 # usual.
 invoke: Any = _invoke_plain if numba.config.DISABLE_JIT else _invoke
+
+# The same for a proximal map: `function(v, size, *args)`.
+invoke_proximal: Any = _invoke_proximal_plain if numba.config.DISABLE_JIT else _invoke_proximal

@@ -11,13 +11,24 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import types
 from numba.extending import overload
 
-from derivable.descent.functions import Prepared, find_nan, invoke, launch, prepare, prepare_args
+from derivable.descent.functions import (
+    Prepared,
+    find_nan,
+    invoke,
+    invoke_proximal,
+    launch,
+    prepare,
+    prepare_args,
+    prepare_proximal,
+)
+from derivable.descent.proximal import Proximal
 from derivable.descent.trajectory import DivergenceWarning, Progress, Trajectory
 from derivable.jit import kernel
 from derivable.validation import as_array, check_count, check_finite, check_number, check_positive
@@ -25,7 +36,8 @@ from derivable.validation import as_array, check_count, check_finite, check_numb
 __all__ = ["gradient_descent"]
 
 # Why a loop returned to Python before its last point.
-VISITED, CONVERGED, BAD_GRADIENT, BAD_POINT, BAD_VALUE, WRONG_SHAPE = range(6)
+VISITED, CONVERGED, BAD_GRADIENT, BAD_POINT, BAD_VALUE, WRONG_SHAPE, ON_TARGET, STALLED = range(8)
+ENDS = {CONVERGED: "tolerance", ON_TARGET: "target", STALLED: "stalled"}
 
 # Largest record of iterates, in bytes; a run that would need more is refused with advice.
 LARGEST_RECORD = 2**32
@@ -148,6 +160,61 @@ class State(NamedTuple):
     flat_g: np.ndarray  # the same memory
 
 
+@kernel(forceinline=True)
+def arrive(
+    gradient: Any,
+    value: Any,
+    args: Any,
+    at: np.ndarray,
+    p: int,
+    tolerance: float,
+    state: State,
+    record: Record,
+) -> tuple[int, int]:
+    """Evaluate the gradient at `at` and the value at the state's point, which is number p; check and record both.
+
+    Returns:
+        The last point that is finite, p or p - 1, and why the loop must end (`VISITED`: it need not). If p is
+        not finite, the state's point is again the one before.
+    """
+    w, u, before, g, h = state
+    iterates, period, norms, values, _, best, lowest = record
+    if not take(invoke(gradient, at, args, g), w, h):
+        return p - 1, WRONG_SHAPE
+    f = 0.0
+    if value is not None:
+        f = float(invoke(value, w, args, g))
+    status = VISITED
+    squares = sum_of_squares(h)
+    length = np.sqrt(squares) if 1e-290 < squares < np.inf else norm(h, squares)
+    if not length < np.inf:
+        status = BAD_GRADIENT
+    else:
+        squares = sum_of_squares(u)
+        if not squares < np.inf and not norm(u, squares) < np.inf:
+            status = BAD_POINT
+        elif not abs(f) < np.inf:
+            status = BAD_VALUE
+    if status != VISITED:
+        if p > 0:
+            for i in range(u.size):
+                u[i] = before[i]
+        return p - 1, status
+    norms[p] = length
+    if values.size > 0:
+        values[p] = f
+        if best.size > 0 and f < lowest[0]:
+            lowest[0] = f
+            for i in range(u.size):
+                best[i] = u[i]
+    if period > 0 and p % period == 0:
+        for i in range(u.size):
+            iterates[p // period, i] = u[i]
+    if length <= tolerance:
+        status = CONVERGED
+    return p, status
+
+
 @kernel
 def descend(
     gradient: Any,
@@ -155,6 +222,9 @@ def descend(
     args: Any,
     sizes: np.ndarray,
     metric: Any,
+    target: Any,
+    proximal: Any,
+    proximal_args: Any,
     first: int,
     last: int,
     tolerance: float,
@@ -164,16 +234,28 @@ def descend(
     """Visit the points first..last of gradient descent: w <- w - size g (each entry over `metric`, if given).
 
     On entry `state` holds the point `first - 1` (at first = 0: the start) and the gradient there, and so it
-    does on return for the point that was reached.
+    does on return for the point that was reached. With a `target` for the value, the step is Polyak's,
+    (value - target) / |g|^2, and is noted in `sizes`. A `proximal` map is applied after each step; the
+    tolerance is then for the length of the step over its size, which is the gradient where no map is.
 
     Returns:
         The last point that was visited and is finite, and why the loop returned.
     """
-    w, u, before, g, h = state
-    iterates, period, norms, values, total, best, lowest = record
+    w, u, before, _, h = state
+    total = record.total
     reached, status = last, VISITED
     for p in range(first, last + 1):
         if p > 0:
+            if target is not None:
+                gap = record.values[p - 1] - target
+                if not gap > 0.0:
+                    reached, status = p - 1, ON_TARGET
+                    break
+                length = record.norms[p - 1]
+                if not length > 0.0:  # 0 is a subgradient: a minimiser, higher than the target
+                    reached, status = p - 1, CONVERGED
+                    break
+                sizes[p - 1] = gap / length / length
             size = sizes[min(p, sizes.size) - 1]
             for i in range(total.size):
                 total[i] += u[i]
@@ -183,42 +265,79 @@ def descend(
                     u[i] -= size * h[i]
                 else:
                     u[i] -= size * h[i] / metric[i]
-        if not take(invoke(gradient, w, args, g), w, h):
-            reached, status = p - 1, WRONG_SHAPE
-            break
-        f = 0.0
-        if value is not None:
-            f = float(invoke(value, w, args, g))
-        squares = sum_of_squares(h)
-        length = np.sqrt(squares) if 1e-290 < squares < np.inf else norm(h, squares)
-        if not length < np.inf:
-            status = BAD_GRADIENT
+            if proximal is not None:
+                invoke_proximal(proximal, u, np.float64(size), proximal_args)
+        if proximal is None:
+            reached, status = arrive(gradient, value, args, w, p, tolerance, state, record)
         else:
-            squares = sum_of_squares(u)
-            if not squares < np.inf and not norm(u, squares) < np.inf:
-                status = BAD_POINT
-            elif not abs(f) < np.inf:
-                status = BAD_VALUE
+            reached, status = arrive(gradient, value, args, w, p, -1.0, state, record)
+            if p > 0 and status == VISITED and tolerance >= 0.0:
+                s = 0.0
+                for i in range(u.size):
+                    s += (np.float64(u[i]) - before[i]) ** 2
+                if np.sqrt(s) <= tolerance * size:
+                    status = CONVERGED
         if status != VISITED:
-            reached = p - 1
-            if p > 0:
-                for i in range(u.size):
-                    u[i] = before[i]
-            break
-        norms[p] = length
-        if values.size > 0:
-            values[p] = f
-            if best.size > 0 and f < lowest[0]:
-                lowest[0] = f
-                for i in range(u.size):
-                    best[i] = u[i]
-        if period > 0 and p % period == 0:
-            for i in range(u.size):
-                iterates[p // period, i] = u[i]
-        if length <= tolerance:
-            reached, status = p, CONVERGED
             break
     return reached, status
+
+
+@kernel
+def sprint(
+    gradient: Any, args: Any, sizes: np.ndarray, first: int, last: int, state: State, record: Record
+) -> tuple[int, int]:
+    """Visit the points first..last of gradient descent, and record the gradient norm of none but 0 and `last`.
+
+    The steps are those of `descend`, and nothing is between them. A number that is not finite stays so, since
+    it only ever has numbers subtracted from it: it is enough to look at the end. If something is found there, the
+    stretch is run again from its beginning with a look at each point.
+    """
+    w, u, before, g, h = state
+    if first == 0:
+        if not take(invoke(gradient, w, args, g), w, h):
+            return -1, WRONG_SHAPE
+        length = norm(h, sum_of_squares(h))
+        if not length < np.inf:
+            return -1, BAD_GRADIENT
+        record.norms[0] = record.norms[1] = length
+        first = 1
+    if first > last:
+        return last, VISITED
+    for i in range(u.size):
+        before[i] = u[i]
+    for p in range(first, last + 1):
+        size = sizes[min(p, sizes.size) - 1]
+        for i in range(u.size):
+            u[i] -= size * h[i]
+        if not take(invoke(gradient, w, args, g), w, h):
+            return p - 1, WRONG_SHAPE
+    length = norm(h, sum_of_squares(h))
+    if length < np.inf and norm(u, sum_of_squares(u)) < np.inf:
+        record.norms[1] = length
+        return last, VISITED
+    for i in range(u.size):
+        u[i] = before[i]
+    if not take(invoke(gradient, w, args, g), w, h):
+        return first - 1, WRONG_SHAPE
+    for p in range(first, last + 1):
+        record.norms[1] = norm(h, sum_of_squares(h))
+        size = sizes[min(p, sizes.size) - 1]
+        for i in range(u.size):
+            before[i] = u[i]
+            u[i] -= size * h[i]
+        status = WRONG_SHAPE
+        if take(invoke(gradient, w, args, g), w, h):
+            status = VISITED
+            if not norm(h, sum_of_squares(h)) < np.inf:
+                status = BAD_GRADIENT
+            elif not norm(u, sum_of_squares(u)) < np.inf:
+                status = BAD_POINT
+        if status != VISITED:
+            for i in range(u.size):
+                u[i] = before[i]
+            return p - 1, status
+    record.norms[1] = norm(h, sum_of_squares(h))
+    return last, VISITED
 
 
 def gradient_descent(
@@ -235,6 +354,8 @@ def gradient_descent(
     callback: Callable[[Progress], Any] | None = None,
     every: int = 1,
     allow_nan: bool = False,
+    proximal: Proximal | None = None,
+    record: bool = True,
 ) -> Trajectory:
     r"""Minimise a function by gradient descent, $w_{t+1} = w_t - \eta_t \nabla f(w_t)$, in one compiled loop.
 
@@ -262,6 +383,14 @@ def gradient_descent(
             run stops if it returns True.
         every: the steps between two calls of `callback`.
         allow_nan: whether `args` may hold NaN, for a gradient that knows what to do with it.
+        proximal: a map of [`proximal`][derivable.proximal] that is applied after each step: the method is then
+            projected or proximal gradient descent, $w_{t+1} = \mathrm{prox}(w_t - \eta_t \nabla f(w_t))$. `gradient`
+            is that of the smooth part, `value` the whole objective. `tol` is compared with
+            $\|w_{t+1} - w_t\| / \eta_t$.
+        record: whether to note the gradient norm at each point and the mean of the points. False, together with
+            `keep="last"`, leaves nothing in the loop but the step, which is faster where the gradient takes
+            less than some hundred nanoseconds: the run then holds the gradient norm of the first and the last
+            point only, and no average.
 
     Returns:
         The run. Its points are $w_1, ..., w_{T+1}$, all evaluated.
@@ -271,7 +400,8 @@ def gradient_descent(
             what it should; if an argument has the wrong type.
         ValueError: if a number is out of range or not finite, if shapes disagree, if the gradient or value
             at `w0` is not finite, or if evaluating them modifies `w`.
-        KeyboardInterrupt: if the user interrupts; its attribute `trajectory` holds the run so far.
+        KeyboardInterrupt: if the user interrupts; its attribute `trajectory` holds the run so far. So does
+            that of whatever `callback` raises.
 
     Warns:
         DivergenceWarning: if an iterate, gradient or value stops being finite (the run then ends at the last
@@ -296,32 +426,41 @@ def gradient_descent(
         G. Garrigos and R. M. Gower, *Handbook of convergence theorems for (stochastic) gradient methods*,
         arXiv 2301.11235, section 3.
     """
-    steps = check_count(steps, "steps")
-    w, scalar = prepare_start(w0)
-    args = prepare_args(args)
-    if not allow_nan:
-        for i, item in enumerate(args):
-            if problem := find_nan(item, f"args[{i}]"):
-                raise ValueError(f"{problem}; pass allow_nan=True if the gradient knows what to do with it")
-    tolerance = -1.0 if tol is None else check_number(tol, "tol")
-    if tol is not None and tol < 0:
-        raise ValueError(f"tol must be at least 0, got {tol}")
-    sizes = step_sizes(step, steps)
-    divisor = _diagonal(metric, w)
-    slope = prepare(gradient, "gradient", w, args, returns="number" if scalar else "array")
-    f = None
-    if value is not None:
-        f = prepare(value, "value", w, args, returns="number value" if scalar else "value")
-    state = make_state(w, slope)
-    fitting = _in_type(sizes, "step", np.result_type(w, state.g))
-    keeper = Keeper(w, steps, keep, f is not None)
-    enter = launch(descend, slope, f, args, fitting, divisor, 0, 0, 0.0, state, keeper.record)
-    handed = (slope.function, f and f.function, args, fitting, divisor)
+    if not isinstance(record, (bool, np.bool_)):
+        raise TypeError(f"record must be True or False, got {record!r}")
+    sizes = step_sizes(step, check_count(steps, "steps"))
+    run = prepare_run(gradient, value, w0, steps, args, tol, keep, allow_nan, bare=not record)
+    divisor = _diagonal(metric, run.w)
+    if proximal is not None and metric is not None:
+        raise ValueError("proximal and metric cannot be combined: a proximal map belongs to one metric")
+    fitting = run.fit(sizes)
+    if not record:
+        _refuse_with_record(keep=keep, value=value, tol=tol, metric=metric, proximal=proximal)
+        enter = launch(sprint, run.slope, run.args, fitting, 0, 0, run.state, run.keeper.record)
+
+        def sprint_on(first: int, last: int) -> tuple[int, int]:
+            return enter(run.slope.function, run.args, fitting, first, last, run.state, run.keeper.record)
+
+        return drive(sprint_on, run.keeper, sizes, run.slope, run.args, run.scalar, callback, every, "gradient_descent")
+
+    pull, pull_args = prepare_proximal(proximal, run.state.flat_w)
+    data = (fitting, divisor, None)
+    enter = launch(descend, run.slope, run.f, run.args, *data, pull, pull_args, 0, 0, 0.0, run.state, run.keeper.record)
+    handed = (*run.functions, *data, pull and pull.function, pull_args)
 
     def advance(first: int, last: int) -> tuple[int, int]:
-        return enter(*handed, first, last, tolerance, state, keeper.record)
+        return enter(*handed, first, last, run.tolerance, run.state, run.keeper.record)
 
-    return drive(advance, keeper, sizes, slope, args, scalar, callback, every, "gradient_descent")
+    return drive(advance, run.keeper, sizes, run.slope, run.args, run.scalar, callback, every, "gradient_descent")
+
+
+def _refuse_with_record(**given: Any) -> None:
+    """Say what a run without a record cannot do."""
+    if given.pop("keep") != "last":
+        raise ValueError('record=False keeps no point but the last: give keep="last" as well')
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"record=False leaves nothing but the plain step, so {name} must be None")
 
 
 # --------------------------------------------------------------------------------------- what all loops share
@@ -334,6 +473,62 @@ def prepare_start(w0: Any) -> tuple[np.ndarray, bool]:
     dtype = array.dtype.newbyteorder("=") if array.dtype.kind == "f" else np.dtype(np.float64)
     scalar = array.ndim == 0
     return np.array(array.reshape(1) if scalar else array, dtype=dtype, order="C"), scalar
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every loop prepares before it starts."""
+
+    steps: int
+    w: np.ndarray
+    scalar: bool
+    args: tuple[Any, ...]
+    tolerance: float
+    slope: Prepared
+    f: Prepared | None
+    state: State
+    keeper: Keeper
+
+    @property
+    def functions(self) -> tuple[Any, ...]:
+        """The gradient, the value and their data, as a kernel takes them."""
+        return self.slope.function, self.f and self.f.function, self.args
+
+    def fit(self, sizes: np.ndarray) -> np.ndarray:
+        """Return the step sizes in the type that the loop computes in."""
+        return _in_type(sizes, "step", np.result_type(self.w, self.state.g))
+
+
+def prepare_run(
+    gradient: Any,
+    value: Any,
+    w0: Any,
+    steps: Any,
+    args: Any,
+    tol: Any,
+    keep: Any,
+    allow_nan: bool,
+    *,
+    bare: bool = False,
+    name: str = "gradient",
+) -> Run:
+    """Check what all loops take, compile the user's functions, and make the loop's buffers."""
+    steps = check_count(steps, "steps")
+    w, scalar = prepare_start(w0)
+    args = prepare_args(args)
+    if not allow_nan:
+        for i, item in enumerate(args):
+            if problem := find_nan(item, f"args[{i}]"):
+                raise ValueError(f"{problem}; pass allow_nan=True if the gradient knows what to do with it")
+    tolerance = -1.0 if tol is None else check_number(tol, "tol")
+    if tol is not None and tol < 0:
+        raise ValueError(f"tol must be at least 0, got {tol}")
+    slope = prepare(gradient, name, w, args, returns="number" if scalar else "array")
+    f = None
+    if value is not None:
+        f = prepare(value, "value", w, args, returns="number value" if scalar else "value")
+    keeper = Keeper(w, steps, keep, f is not None, bare)
+    return Run(steps, w, scalar, args, tolerance, slope, f, make_state(w, slope), keeper)
 
 
 def make_state(w: np.ndarray, slope: Prepared) -> State:
@@ -380,10 +575,14 @@ def _in_type(positive: np.ndarray, name: str, dtype: np.dtype[Any]) -> np.ndarra
     return fitting
 
 
+# What looks at a finished run: (run, status, method, steps, gradient, start, end) -> a warning or None.
+Judge = Callable[[Trajectory, int, str, int, Prepared, np.ndarray, np.ndarray], str | None]
+
+
 class Keeper:
     """The arrays of one run's record, and which of its points they hold."""
 
-    def __init__(self, w: np.ndarray, steps: int, keep: Any, valued: bool):
+    def __init__(self, w: np.ndarray, steps: int, keep: Any, valued: bool, bare: bool = False):
         if isinstance(keep, str):
             if keep not in ("all", "last"):
                 raise ValueError(f"keep must be 'all', 'last' or a number of steps, got {keep!r}")
@@ -398,7 +597,7 @@ class Keeper:
                 f"{rows * w.nbytes / 1e9:.0f} GB: use keep='last', or "
                 f"keep={rows * w.nbytes * max(period, 1) // LARGEST_RECORD + 1} or more"
             )
-        if (steps + 1) * 8 > LARGEST_RECORD:
+        if (steps + 1) * 8 > LARGEST_RECORD and not bare:
             raise ValueError(
                 f"steps must be less than {LARGEST_RECORD // 8}, for a run records each gradient norm; got {steps}"
             )
@@ -406,12 +605,13 @@ class Keeper:
         self.steps = steps
         self.period = period
         self.w = w
+        self.bare = bare
         self.record = Record(
             iterates=np.empty((rows, w.size), w.dtype),
             every=period,
-            norms=np.empty(steps + 1),
+            norms=np.empty(2 if bare else steps + 1),
             values=np.empty(steps + 1 if valued else 0),
-            total=np.zeros(0 if whole else w.size),
+            total=np.zeros(0 if whole or bare else w.size),
             best=np.empty(w.size if valued and not whole else 0, w.dtype),
             lowest=np.array([np.inf]),
         )
@@ -429,7 +629,10 @@ class Keeper:
         elif points.size < len(record.iterates):
             iterates = iterates.copy()  # let go of the memory of a run that ended early
         values = record.values[: reached + 1].copy() if valued else None
-        if self.period == 1:
+        average: np.ndarray | None
+        if self.bare:
+            average, best = None, None
+        elif self.period == 1:
             average = iterates[: max(reached, 1)].mean(axis=0, dtype=np.float64)
             best = iterates[int(np.argmin(values))] if values is not None else None
         else:
@@ -443,10 +646,10 @@ class Keeper:
             iterates=iterates[:, 0] if scalar else iterates.reshape(-1, *shape),
             kept=points + 1,
             last=shaped(last),
-            average=shaped(average.astype(last.dtype)),
+            average=shaped(average if average is None else average.astype(last.dtype)),
             steps=reached,
             step_sizes=float(sizes[0]) if sizes.size == 1 else sizes[:reached].copy(),
-            gradient_norms=record.norms[: reached + 1].copy(),
+            gradient_norms=record.norms[: 2 if self.bare else reached + 1].copy(),
             values=values,
             best=shaped(best if best is None else best.copy()),
             reason=reason,
@@ -463,10 +666,12 @@ def drive(
     callback: Callable[[Progress], Any] | None,
     every: int,
     method: str,
+    judge: Judge | None = None,
 ) -> Trajectory:
     """Run a loop to its end in stretches of about a tenth of a second, and return its trajectory.
 
-    Between two stretches Python sees signals (Ctrl-C) and the callback is called.
+    Between two stretches Python sees signals (Ctrl-C) and the callback is called. `judge` looks at the finished
+    run and returns what to warn of, or None; that of gradient descent by default.
     """
     steps, record = keeper.steps, keeper.record
     every = check_count(every, "every")
@@ -492,14 +697,16 @@ def drive(
                 reached, status = advance(first, wanted)
             seconds = time.perf_counter() - began
             stretch = int(min(max(1, (wanted - first + 1) * 0.1 / max(seconds, 1e-6)), 8 * stretch + 1000))
-            if status == CONVERGED:
-                reason = "tolerance"
+            if status in ENDS:
+                reason = ENDS[status]
                 break
             if status == WRONG_SHAPE:
                 got = np.shape(slope.call(keeper.w))
-                raise ValueError(f"gradient must return an array of the shape of w, {keeper.w.shape}, got {got}")
+                raise ValueError(f"{slope.name} must return an array of the shape of w, {keeper.w.shape}, got {got}")
             if first == 0 and not np.array_equal(keeper.w, start):
-                raise ValueError("gradient and value must not modify w: after one call at w0 it holds other numbers")
+                raise ValueError(
+                    f"{slope.name} and value must not modify w: after one call at w0 it holds other numbers"
+                )
             if status != VISITED:
                 if reached < 0:
                     raise ValueError(_not_finite_at_start(status, slope, start, args))
@@ -508,7 +715,13 @@ def drive(
             if callback is not None and reached > 0 and (reached % every == 0):
                 f = float(record.values[reached]) if record.values.size else None
                 w = keeper.w[0] if scalar else keeper.w.copy()
-                stop = callback(Progress(reached, w, f, float(record.norms[reached])))
+                progress = Progress(reached, w, f, float(record.norms[-1 if keeper.bare else reached]))
+                try:
+                    stop = callback(progress)
+                except Exception as error:
+                    error.trajectory = keeper.finish(reached, sizes, scalar, "interrupted")  # type: ignore[attr-defined]
+                    error.add_note(f"callback raised this after {reached} steps; the run so far is error.trajectory")
+                    raise
                 if isinstance(stop, (bool, np.bool_)) and stop:
                     reason = "callback"
                     break
@@ -518,7 +731,7 @@ def drive(
             error.add_note(f"{method} was interrupted after {reached} steps; the run so far is error.trajectory")
         raise
     run = keeper.finish(reached, sizes, scalar, reason)
-    if problem := _divergence(run, status, method, steps, slope, start, keeper.w):
+    if problem := (judge or judge_descent)(run, status, method, steps, slope, start, keeper.w):
         warnings.warn(problem, DivergenceWarning, stacklevel=3)
     return run
 
@@ -533,8 +746,8 @@ def _not_finite_at_start(status: int, slope: Prepared, start: np.ndarray, args: 
             g = np.ravel(slope.call(start))
         bad = np.flatnonzero(~np.isfinite(g))
         if bad.size == 0:
-            return "the norm of the gradient at w0 overflows: scale the problem"
-        message = f"gradient at w0 must be finite, got {g[bad[0]]} at (flat) index {bad[0]}"
+            return f"the norm of the {slope.name} at w0 overflows: scale the problem"
+        message = f"{slope.name} at w0 must be finite, got {g[bad[0]]} at (flat) index {bad[0]}"
         if bad.size == g.size and len(bad) > 1:
             message += f" and in all {g.size} entries"
     for i, item in enumerate(args):
@@ -543,12 +756,32 @@ def _not_finite_at_start(status: int, slope: Prepared, start: np.ndarray, args: 
     return message
 
 
-def _divergence(
-    run: Trajectory, status: int, method: str, steps: int, slope: Prepared, start: np.ndarray, end: np.ndarray
+def judge_descent(
+    run: Trajectory,
+    status: int,
+    method: str,
+    steps: int,
+    slope: Prepared,
+    start: np.ndarray,
+    end: np.ndarray,
+    *,
+    limit: float = 2.0,
 ) -> str | None:
-    """Return what to warn of, or None for a run that did not get worse."""
-    size = float(np.max(run.step_sizes))
+    """Return what to warn of, or None for a run that did not get worse.
+
+    Args:
+        run: the run.
+        status: why the loop returned.
+        method: the public function.
+        steps: how many were asked for.
+        slope: the gradient.
+        start: the first point.
+        end: the last point.
+        limit: the method converges on quadratics for steps below `limit` / L.
+    """
+    size = float(np.max(run.step_sizes, initial=0.0))
     norms, values = run.gradient_norms, run.values
+    bound = f"{limit:.3g}/L"
     if run.reason == "diverged":
         where = {BAD_GRADIENT: "the gradient at ", BAD_VALUE: "the value at "}.get(status, "")
         what = (
@@ -562,15 +795,17 @@ def _divergence(
     else:
         return None
     smoothness = max(curvature(slope.call, start), curvature(slope.call, end))
-    if size * smoothness > 2:
+    if size * smoothness > limit:
         return (
-            f"{what} The step {size:.3g} is too large: it must be less than 2/L, and near the points "
-            f"visited L is at least {smoothness:.3g}, so that 2/L <= {2 / smoothness:.3g}. A large L often "
+            f"{what} The step {size:.3g} is too large: it must be less than {bound}, and near the points "
+            f"visited L is at least {smoothness:.3g}, so that {bound} <= {limit / smoothness:.3g}. A large L often "
             "comes from features of very different scale: standardise them."
         )
     if run.reason == "steps" and values is None:
         return None  # a gradient may grow on the way down, where f is not convex
-    return f"{what} The step {size:.3g} may be too large (it must be less than 2/L), or gradient is not that of value."
+    return (
+        f"{what} The step {size:.3g} may be too large (it must be less than {bound}), or gradient is not that of value."
+    )
 
 
 def curvature(gradient: Callable[[np.ndarray], Any], w: np.ndarray, rounds: int = 12) -> float:

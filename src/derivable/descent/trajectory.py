@@ -47,14 +47,19 @@ class Trajectory:
         iterates: the kept points, one after another along the first axis; all $T + 1$ by default.
         kept: their numbers: `iterates[i]` is $w_t$ with `t = kept[i]`.
         last: the last point, $w_{T+1}$.
-        average: the mean of $w_1, ..., w_T$, the points from which a step was taken.
+        average: the mean of $w_1, ..., w_T$, the points from which a step was taken; None for a run without a
+            record.
         steps: the number of steps taken, $T$.
         step_sizes: the step sizes; one number, or one for each of the $T$ steps.
-        gradient_norms: the Euclidean norm of the gradient at each of the $T + 1$ points.
+        gradient_norms: the Euclidean norm of the gradient at each of the $T + 1$ points; at the first and the last
+            point for a run without a record.
         values: the objective function at each of the $T + 1$ points; None unless the run was given `value`.
         best: the point of the lowest value; None unless the run was given `value`.
         reason: why the run ended: "steps" (all taken), "tolerance" (gradient norm at most `tol`), "callback",
-            or "diverged" (the next point, or what was evaluated there, is not finite; it is left out).
+            "diverged" (the next point, or what was evaluated there, is not finite; it is left out), "target"
+            (the value is `f_star`, for Polyak's steps), "stalled" (a line search found no lower point), or
+            "interrupted" (by Ctrl-C or by an error in the callback; the run is then an attribute of what was
+            raised).
     """
 
     iterates: np.ndarray
@@ -70,8 +75,8 @@ class Trajectory:
 
     @property
     def converged(self) -> bool:
-        """Whether the run ended because the gradient norm fell to the tolerance."""
-        return self.reason == "tolerance"
+        """Whether the run ended because the gradient norm fell to the tolerance, or the value to the target."""
+        return self.reason in ("tolerance", "target")
 
     def __repr__(self) -> str:
         value = "" if self.values is None else f", value {self.values[-1]:.6g}"
