@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from derivable_book.snippets import audit, check, documents
+from derivable_book.snippets import SnippetError, audit, check, documents
 
 # Another root lets a test of this test run it on a spoiled copy.
 ROOT = Path(os.environ.get("DERIVABLE_BOOK_ROOT", Path(__file__).parents[2]))
@@ -62,7 +62,14 @@ def test_snippets_need_no_peer_library():
                 assert not named or block.mark("needs"), f"{page.name}:{block.line} imports {peer}"
 
 
-MARKED = [(page, block) for page in PAGES for block in audit(page) if block.mark("needs")]
+def _marked(page):
+    try:
+        return [block for block in audit(page) if block.mark("needs")]
+    except SnippetError:  # test_page says so
+        return []
+
+
+MARKED = [(page, block) for page in PAGES for block in _marked(page)]
 
 
 @pytest.mark.peer
