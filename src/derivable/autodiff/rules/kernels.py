@@ -21,7 +21,7 @@ __all__ = [
     "reserve",
     "scatter",
     "scatter_mask",
-        "unbroadcast",
+    "unbroadcast",
 ]
 
 

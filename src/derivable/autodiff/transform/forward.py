@@ -29,7 +29,20 @@ from derivable.autodiff.transform.emit import (
     template,
 )
 from derivable.autodiff.transform.guards import Guard, condition, written
-from derivable.autodiff.transform.program import APPEND, Block, Break, For, If, Let, Program, Raise, Value, While, Write
+from derivable.autodiff.transform.program import (
+    APPEND,
+    Block,
+    Break,
+    For,
+    If,
+    Let,
+    Program,
+    Raise,
+    Value,
+    While,
+    Write,
+    place,
+)
 from derivable.autodiff.transform.read import leaves
 
 __all__ = ["Forward"]
@@ -253,7 +266,7 @@ class Forward:
             self.program.environment.update(forms.objects)
             if REFUSE in forms.reverse:
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
+                    f"{place(s, self.program)}\nnp.{s.info['name']} has no derivative with "
                     "respect to its arguments here; compute its entries by a loop"
                 )
             full = [
@@ -268,7 +281,7 @@ class Forward:
                 return template(forms.primal, letters(s, full))
             if forms.forward == "missing":
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pullback but no "
+                    f"{place(s, self.program)}\n{s.info['name']} has a custom pullback but no "
                     "pushforward, which forward mode needs; give it one"
                 )
             if forms.forward == "zero":

@@ -51,6 +51,7 @@ from derivable.autodiff.transform.program import (
     Value,
     While,
     Write,
+    place,
     uses,
 )
 from derivable.autodiff.transform.read import leaves
@@ -459,7 +460,9 @@ class Reverse:
             self.guards.pop(web, None)
             if web in unset and web in self.set and not (web in by_then and web in by_orelse):
                 yes = web in by_then  # the value is used in this branch alone
-                self.guards[web] = Guard(lambda yes=yes: self.need(s.test) if yes else negation(self.need(s.test)), False)  # type: ignore[misc]
+                self.guards[web] = Guard(
+                    lambda yes=yes: self.need(s.test) if yes else negation(self.need(s.test)), False
+                )  # type: ignore[misc]
 
     def loop(self, s: Any) -> None:
         body, changed = self.within(s.body, {})
@@ -623,7 +626,7 @@ class Reverse:
                 self.program.environment[key] = what
             if forms.joint == "not_known()":
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pushforward but no "
+                    f"{place(s, self.program)}\n{s.info['name']} has a custom pushforward but no "
                     "pullback, which reverse mode needs; give it one"
                 )
             if forms.joint:
@@ -637,7 +640,7 @@ class Reverse:
                     continue
                 if text == REFUSE:
                     raise DerivativeError(
-                        f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
+                        f"{place(s, self.program)}\nnp.{s.info['name']} has no derivative with "
                         "respect to its arguments here; compute its entries by a loop"
                     )
                 node = template(text, given, arrays=True)
