@@ -62,7 +62,7 @@ def loops_with_else(x):
     while k < 3:
         s += x[k] ** 3
         k += 1
-    else:  # noqa: PLW0120
+    else:
         s *= x[0]
     return s
 
@@ -212,7 +212,7 @@ def test_refusals_say_what_and_what_to_do():
     assert "join" in refusal(calls_a_method, X)
     assert "a product of a 1-dimensional float64 array and a float64" in refusal(an_array_times_a_number, X)
     assert "give each row the same length" in refusal(rows_of_other_lengths, X)
-    with pytest.raises(dv.DerivativeError, match="g, line(.|\n)*g calls itself; write the recursion as a loop"):
+    with pytest.raises(dv.DerivativeError, match=r"g, line(.|\n)*g calls itself; write the recursion as a loop"):
         run(calls_itself, "grad", X)
     assert "range of a float64" in refusal(index_is_an_int_range, X)
     with pytest.raises(dv.DerivativeError, match="it is an int, which"):

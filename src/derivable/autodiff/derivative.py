@@ -111,9 +111,8 @@ class Maker:
         for n, has, should in zip(self.extra(), more, wanted, strict=True) if word and more else []:
             for a, b in _pairs(has, should):
                 if a is None or (a.ndim if isinstance(a, Kind) else -1) != (b.ndim if isinstance(b, Kind) else -2):
-                    raise DerivativeError(
-                        f"{word} of {self.source.name}, {n}, is {with_article(_words(has))} for {with_article(_words(should))}"
-                    )
+                    pair = with_article(_words(has)), with_article(_words(should))
+                    raise DerivativeError(f"{word} of {self.source.name}, {n}, is {pair[0]} for {pair[1]}")
                 if self.verb == "grad_into" and not is_float(a):
                     raise DerivativeError(f"the buffer {n} is {with_article(_words(a))}; use one of float64 or float32")
 
@@ -311,7 +310,8 @@ class Maker:
                 message = f"the buffer {out} shares memory with {text}; give it memory of its own"
                 lines += [f"    if overlap({out}, {text}):", f"        raise ValueError({message!r})"]
         title = f"{self.title}_checked"
-        head = '"""A gradient into a buffer, with a check."""\n\nfrom derivable.autodiff.rules.kernels import overlap\n\n\n'
+        head = '"""A gradient into a buffer, with a check."""\n\n'
+        head += "from derivable.autodiff.rules.kernels import overlap\n\n\n"
         body = "\n".join([f"def {title}({', '.join(names)}):", *lines, f"    return inner({', '.join(names)})", ""])
         return emit.load(title, head + body, {"inner": inner}, [self.programs[self.last][0]], False)
 

@@ -231,7 +231,7 @@ class Reader:
             return None
         left, right = ([getattr(n, "id", "") for n in pair.elts] for pair in (target, value))
         names = self.frames[-1].names
-        arrays = [names.get(n) for n in right]
+        arrays: list[Any] = [names.get(n) for n in right]
         if sorted(left) != sorted(right) or len(set(left)) < 2 or left == right:
             return None
         if not all(isinstance(a, Value) and a.kind.ndim for a in arrays):

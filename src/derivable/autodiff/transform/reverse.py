@@ -459,10 +459,11 @@ class Reverse:
         for web in by_then | by_orelse:
             self.guards.pop(web, None)
             if web in unset and web in self.set and not (web in by_then and web in by_orelse):
-                yes = web in by_then  # the value is used in this branch alone
-                self.guards[web] = Guard(
-                    lambda yes=yes: self.need(s.test) if yes else negation(self.need(s.test)), False
-                )  # type: ignore[misc]
+                self.guards[web] = self.taken(s, web in by_then)  # the value is used in this branch alone
+
+    def taken(self, s: If, first: bool) -> Guard:
+        """Return the condition that the first branch is taken, or that the second is."""
+        return Guard(lambda: self.need(s.test) if first else negation(self.need(s.test)), False)
 
     def loop(self, s: Any) -> None:
         body, changed = self.within(s.body, {})
