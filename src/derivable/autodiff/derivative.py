@@ -26,7 +26,7 @@ from derivable.autodiff.transform.program import Value
 from derivable.autodiff.transform.read import Reader, Static, leaves, read
 from derivable.autodiff.transform.reverse import Reverse
 from derivable.autodiff.transform.source import Source, python_function, source_of
-from derivable.autodiff.transform.tidy import comments, tidy
+from derivable.autodiff.transform.tidy import ascend, comments, polish, tidy
 
 __all__ = ["Derivative", "PlainDerivative", "derivative"]
 
@@ -155,6 +155,7 @@ class Maker:
         if self.verb == "jvp":
             forward = Forward(program, wrt, set(extra))
             start = [node for n, b in zip(extra, wrt_bindings, strict=True) for node in self.take(n, b, forward)]
+            start += forward.still({v.web() for v in wrt})
             checks = [
                 _same_shape(forward.dots[v.web()], forward.names.webs[v.web()], f"the tangent of {v.name}", str(v.name))
                 for v in wrt
@@ -254,7 +255,7 @@ class Maker:
     ) -> list[Any]:
         """Put the two sweeps together, without what neither the result nor the other sweep needs."""
         backward = emit.clean([*backward, last], set(out), [*head, *forward])
-        again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape")}
+        again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape", "carry")}
         results = {n.id for n in ast.walk(last) if isinstance(n, ast.Name)}
         wanted = ({n.id for s in backward for n in ast.walk(s) if isinstance(n, ast.Name)} - again) | results
         forward = emit.clean([*head, *forward], set(wanted))
@@ -264,7 +265,8 @@ class Maker:
         arrays |= {text for web, text in reverse.bar_names.items() if reverse.analysis.kinds[web].ndim}
         arrays |= {v.text for v in reverse.needed if v.kind.ndim}
         forward = tidy(forward, wanted, arrays)
-        backward = tidy(backward, set(), arrays)
+        backward = ascend(tidy(backward, set(), arrays), arrays)
+        forward, backward = polish(forward, arrays), polish(backward, arrays)
         return comments([*forward, *([emit.Comment("backwards")] if forward else []), *backward])
 
     def take(self, text: str, binding: Any, forward: Forward) -> list[Any]:

@@ -43,6 +43,7 @@ class Forms:
         primal: the call.
         reverse: the cotangent of each argument; None: there is none; REFUSE: it is not known.
         forward: the tangent; None: the function is linear.
+        terms: instead of `forward`, the tangent as a sum: for each argument the term that its own tangent gives.
         view: whether the result may share memory with the first argument.
         mirror: whether the same call on the cotangent of the first argument is the view for the cotangent.
         used: the condition on the elements of the argument that have a share at all.
@@ -59,6 +60,7 @@ class Forms:
     used: str | None = None
     joint: str | None = None
     objects: dict[str, Any] = field(default_factory=dict)
+    terms: list[str | None] = field(default_factory=list)
 
 
 REFUSE = "not known"
@@ -266,10 +268,11 @@ def _matmul(x: Kind, y: Kind) -> Forms:
         raise Refused(f"a product of {x.a} and {y.a}", "use * for numbers, and arrays of one or two dimensions")
     dtype = _both(x, y)
     g = "g.astype(np.float32)" if dtype == "f4" and x.ndim + y.ndim > 2 else "g"
+    outer = "outer" if x.dtype == y.dtype else "np.outer"
     reverse: dict[tuple[int, int], list[str | None]] = {
         (2, 2): [f"{g} @ y.T", f"x.T @ {g}"],
-        (2, 1): [f"np.outer({g}, y)", f"x.T @ {g}"],
-        (1, 2): [f"y @ {g}", f"np.outer(x, {g})"],
+        (2, 1): [f"{outer}({g}, y)", f"x.T @ {g}"],
+        (1, 2): [f"y @ {g}", f"{outer}(x, {g})"],
         (1, 1): ["g * y", "g * x"],
     }
     return Forms(Kind(dtype, x.ndim + y.ndim - 2), "x @ y", reverse[x.ndim, y.ndim], "dx @ y + x @ dy")
@@ -296,7 +299,7 @@ def _transpose(x: Kind) -> Forms:
 
 @define("reshape", "x, shape", np.reshape, method="reshape")
 def _reshape(x: Kind, *shape: Kind) -> Forms:
-    names = ["y", "w", "v", "u"][: len(shape)]
+    names = [f"x{k + 1}" for k in range(len(shape))]
     target = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
     back = "np.ascontiguousarray(g).reshape(x.shape)"
     tangent = f"np.ascontiguousarray(dx).reshape({target})"
@@ -457,9 +460,18 @@ def _register_kernels() -> None:
 
     FUNCTIONS[kernels.reserve] = FUNCTIONS.get(kernels.reserve) or ArrayRule("reserve", "x, y", _reserve)
 
-    @define("unbroadcast", "x, y", kernels.unbroadcast)
-    def _unbroadcast(x: Kind, y: Kind) -> Forms:
-        return Forms(Kind(x.dtype, y.ndim), "unbroadcast(x, y)", [Spread("g"), None], "unbroadcast(dx, y)")
+    def summed(name: str) -> Callable[..., Forms]:
+        def make(x: Kind, *shape: Kind) -> Forms:
+            target = "".join(f"x{k + 1}, " for k in range(len(shape)))
+            call = f"{name}(%s, ({target}))"
+            return Forms(Kind(x.dtype, len(shape)), call % "x", [Spread("g"), *[None] * len(shape)], call % "dx")
+
+        return make
+
+    for name in ("unbroadcast", "unbroadcast_1", "unbroadcast_2", "unbroadcast_21"):
+        define(name, "x, shape", getattr(kernels, name))(summed(name))
+
+    FUNCTIONS[kernels.outer] = FUNCTIONS[np.outer]
 
     define("narrow", "x, y", kernels.narrow)(
         lambda x, y: Forms(Kind("b", y.ndim), "narrow(x, y)", [None, None], "zero")

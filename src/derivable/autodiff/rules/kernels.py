@@ -15,6 +15,7 @@ __all__ = [
     "cumprod_reverse",
     "cumprod_tangent",
     "narrow",
+    "outer",
     "overlap",
     "pick",
     "prod_reverse",
@@ -22,6 +23,9 @@ __all__ = [
     "scatter",
     "scatter_mask",
     "unbroadcast",
+    "unbroadcast_1",
+    "unbroadcast_2",
+    "unbroadcast_21",
 ]
 
 
@@ -49,26 +53,94 @@ def narrow(c: Any, like: Any) -> Any:
 
 
 @kernel
-def unbroadcast(g: Any, like: Any) -> Any:
-    """Sum over the axes along which an array of the shape of `like` was repeated to the shape of `g`."""
+def unbroadcast(g: Any, shape: Any) -> Any:
+    """Sum over the axes along which an array of this shape was repeated to the shape of `g`."""
     values = np.ascontiguousarray(g)
-    if g.size == like.size:
-        return values.reshape(like.shape)
-    out = np.zeros(like.size, g.dtype)
-    flat = values.reshape(g.size)
-    lead = g.ndim - like.ndim
-    for k in range(g.size):
-        rest, place, scale = k, 0, 1
-        for axis in range(g.ndim - 1, -1, -1):
-            i = rest % g.shape[axis]
-            rest //= g.shape[axis]
-            if axis >= lead:
-                size = like.shape[axis - lead]
-                if size != 1:
-                    place += i * scale
-                scale *= size
-        out[place] += flat[k]
-    return out.reshape(like.shape)
+    size = 1
+    for k in shape:
+        size *= k
+    if g.size == size:
+        return values.reshape(shape)
+    out = np.zeros(size, g.dtype)
+    extents, steps = np.empty(g.ndim, np.int64), np.zeros(g.ndim, np.int64)
+    lead, step = g.ndim - len(shape), 1
+    for axis in range(g.ndim - 1, -1, -1):
+        extents[axis] = g.shape[axis]
+        if axis >= lead and shape[axis - lead] != 1:
+            steps[axis] = step
+            step *= shape[axis - lead]
+    add_up(values.reshape(g.size), extents, steps, out)
+    return out.reshape(shape)
+
+
+@kernel
+def add_up(values: Any, extents: Any, steps: Any, out: Any) -> None:
+    """Add each value, of an array of these extents, to the place in `out` that its index times `steps` gives."""
+    last = extents.shape[0] - 1
+    index, place, start = np.zeros(last + 1, np.int64), 0, 0
+    while start < values.shape[0]:
+        if steps[last] == 0:
+            for k in range(extents[last]):
+                out[place] += values[start + k]
+        else:  # the last axis lies in one piece
+            for k in range(extents[last]):
+                out[place + k] += values[start + k]
+        start += extents[last]
+        for axis in range(last - 1, -1, -1):  # the next row
+            index[axis] += 1
+            place += steps[axis]
+            if index[axis] < extents[axis]:
+                break
+            place -= steps[axis] * extents[axis]
+            index[axis] = 0
+
+
+@kernel
+def unbroadcast_1(g: Any, shape: Any) -> Any:
+    """Do what `unbroadcast` does, from one axis to one; the cases one and two compile in a third of its time."""
+    if g.shape[0] == shape[0]:
+        return g
+    out = np.zeros(1, g.dtype)
+    for k in range(g.shape[0]):
+        out[0] += g[k]
+    return out
+
+
+@kernel
+def unbroadcast_2(g: Any, shape: Any) -> Any:
+    """Do what `unbroadcast` does, from two axes to two."""
+    if g.shape[0] == shape[0] and g.shape[1] == shape[1]:
+        return g
+    out = np.zeros((shape[0], shape[1]), g.dtype)
+    for i in range(g.shape[0]):
+        for j in range(g.shape[1]):
+            out[min(i, shape[0] - 1), min(j, shape[1] - 1)] += g[i, j]
+    return out
+
+
+@kernel
+def unbroadcast_21(g: Any, shape: Any) -> Any:
+    """Do what `unbroadcast` does, from two axes to the last of them."""
+    out = np.zeros(shape[0], g.dtype)
+    if shape[0] == g.shape[1]:
+        for i in range(g.shape[0]):
+            for j in range(g.shape[1]):
+                out[j] += g[i, j]
+    else:
+        for i in range(g.shape[0]):
+            for j in range(g.shape[1]):
+                out[0] += g[i, j]
+    return out
+
+
+@kernel
+def outer(x: Any, y: Any) -> Any:
+    """Return the matrix of the products x[i] * y[j], of one dtype; compiled in a tenth of the time of NumPy's."""
+    out = np.empty((x.shape[0], y.shape[0]), x.dtype)
+    for i in range(x.shape[0]):
+        for j in range(y.shape[0]):
+            out[i, j] = x[i] * y[j]
+    return out
 
 
 @kernel
@@ -121,7 +193,8 @@ def reserve(tape: Any, room: int) -> Any:
     if room <= tape.shape[0]:
         return tape
     longer = np.empty(max(room, 2 * tape.shape[0]), tape.dtype)
-    longer[: tape.shape[0]] = tape
+    for k in range(tape.shape[0]):  # to assign a slice takes Numba two seconds to compile
+        longer[k] = tape[k]
     return longer
 
 

@@ -36,8 +36,8 @@ class Analysis:
         writes: all writes to arrays, in program order.
     """
 
-    def __init__(self, program: Program, wrt: list[Value]) -> None:
-        self.program = program
+    def __init__(self, program: Program, wrt: list[Value], forward: bool = False) -> None:
+        self.program, self.forward = program, forward
         self.statements = list(walk(program.body))
         self.mark_used()
         self.prune(program.body)
@@ -159,7 +159,8 @@ class Analysis:
         for s in self.statements:
             if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
                 continue
-            if self.mirrored(s.target) or self.shape_only(s.target):
+            read = self.forward and self.same_in_tangents(s.target)
+            if self.mirrored(s.target) or self.shape_only(s.target) or read:
                 continue
             origin = self.origin(s.target)
             last = self.last_use(s)
@@ -213,6 +214,14 @@ class Analysis:
                 return False
             value = let.args[0]
         return len(self.members[value.web()]) == 1
+
+    def same_in_tangents(self, value: Value) -> bool:
+        """Tell whether the tangents of two names share memory where the names do, so that writes reach both."""
+        while is_view(value):
+            if value.define.op == "array" and not value.define.info["forms"].mirror:
+                return False
+            value = value.define.args[0]
+        return True
 
     def find_active(self, wrt: list[Value]) -> None:
         """Find what depends on the arguments of interest, and what of that the result depends on."""

@@ -22,7 +22,7 @@ from derivable.autodiff.transform.program import APPEND, Break, For, If, Let, Ra
 from derivable.autodiff.transform.read import leaves
 from derivable.jit import cache_folder, kernel
 
-__all__ = ["Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
+__all__ = ["APPEND", "Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
 
 SCALAR = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
 
@@ -323,6 +323,45 @@ RESERVED = {
 }
 
 
+WORDS = {"+": "total", "-": "difference", "*": "product", "/": "quotient", "**": "power", "matmul": "product"}
+WORDS |= dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), "test")
+
+
+def describe(value: Value) -> str | None:
+    """Return a name for a value that the user gave none, from how it is computed, or None."""
+    let = value.define
+    if not isinstance(let, Let):
+        return None
+
+    def part(v: Value) -> str | None:
+        if v.const is not None:
+            return str(v.const) if isinstance(v.const, int) and v.const >= 0 else None
+        inner_let = v.define
+        if v.name is None and isinstance(inner_let, Let) and inner_let.op in "+-" and len(inner_let.args) == 2:
+            a, b = map(part, inner_let.args)
+            return f"{a}_{'plus' if inner_let.op == '+' else 'minus'}_{b}" if a and b else None
+        if v.name is None and isinstance(v.define, For):
+            return "i"
+        return v.name.strip("_") or "i" if v.name else None
+
+    first = part(let.args[0]) if let.args else None
+    if let.op == "getitem" and first:
+        index = [part(a) for a in let.args[1:]]
+        return "_".join([first, *index]) if all(index) else f"{first}_element"  # type: ignore[list-item]
+    if let.op == "shape" and first:
+        return f"{first}_shape_{let.info['axis']}"
+    total = part(value) if let.op in ("+", "-") and value.kind.dtype == "i" else None
+    if total is not None and total.isidentifier():  # not 1 + i
+        return total
+    word = let.info.get("name", let.op) if let.op == "array" else let.op
+    word = WORDS.get(word, word.removeprefix("activation "))
+    if not word.isidentifier() or let.op == "const":
+        return None
+    if let.op in OPERATORS or word == "product":
+        return word
+    return f"{word}_{first}" if first else f"{word}_value"
+
+
 class Names:
     """Gives every variable a name of its own, the user's where possible."""
 
@@ -343,6 +382,8 @@ class Names:
             wish = next((m.name for m in members if m.name), None)
             if wish is None and any(isinstance(m.define, For) for m in members):
                 wish = "i"
+            if wish is None:
+                wish = describe(members[0])
             if wish is None:
                 count += 1
                 wish = f"t{count}"

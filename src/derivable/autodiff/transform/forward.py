@@ -53,7 +53,7 @@ class Forward:
 
     def __init__(self, program: Program, wrt: list[Value], taken: set[str]) -> None:
         self.program = program
-        self.analysis = Analysis(program, wrt)
+        self.analysis = Analysis(program, wrt, forward=True)
         for p in program.parameters:
             for v in leaves(p):
                 if isinstance(v, Value):
@@ -91,6 +91,15 @@ class Forward:
     def dot(self, value: Value) -> Any:
         """Return the expression of a tangent, or None where it is zero."""
         return name(self.dots[value.web()]) if value.const is None and value.web() in self.active else None
+
+    def still(self, moving: set[Value]) -> list[Any]:
+        """Return zero tangents for the arguments whose variable, or memory, comes to hold something that moves."""
+        nodes = []
+        for v in [v for p in self.program.parameters for v in leaves(p) if isinstance(v, Value)]:
+            if v.web() in self.active and v.web() not in moving:
+                like = template("np.zeros_like(x)", {"x": name(self.names.webs[v.web()])})
+                nodes.append(assign(self.dots[v.web()], like if v.kind.ndim else ast.Constant(0.0)))
+        return nodes
 
     def write_program(self) -> list[Any]:
         """Return the statements of the function and its tangent."""
@@ -269,6 +278,10 @@ class Forward:
                     f"{place(s, self.program)}\nnp.{s.info['name']} has no derivative with "
                     "respect to its arguments here; compute its entries by a loop"
                 )
+            if forms.terms:
+                moving = [t for t, d in zip(forms.terms, dots, strict=True) if d is not None and t is not None]
+                given |= letters(s, [d if d is not None else v for d, v in zip(dots, values, strict=True)], "d")
+                return template(" + ".join(moving), given, arrays=True) if moving else self.zero(s)
             full = [
                 d
                 if d is not None
