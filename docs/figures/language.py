@@ -160,30 +160,33 @@ def otherwise(x):
 
 
 def within(x):
-    """functions within functions"""
+    """functions within a function"""
 
-    def square(y):
-        return y * y + x
+    def square(t):
+        return t * t + x
 
-    return square(square(x))
-
-
-def comprehension(a):
-    """comprehensions that make arrays"""
-    b = np.array([v * v for v in a])
-    return np.sum(b * b)
+    double = lambda t: 2.0 * t  # noqa: E731
+    return square(double(x))
 
 
-def exchange(a):
-    """the exchange of two arrays"""
-    b, c = a.copy(), a * 2.0
+def filled(a):
+    """`np.array` of numbers and of a comprehension"""
+    b = np.array([a[i] * i for i in range(len(a))])
+    return np.sum(b * np.array([a[0], 1.0, a[0] * a[1]]))
+
+
+def exchanged(a):
+    """two arrays that change places"""
+    old, new = a.copy(), np.zeros_like(a)
     for _ in range(3):
-        b, c = c, b * c
-    return np.sum(b * c)
+        for i in range(1, len(a)):
+            new[i] = old[i] * old[i - 1]
+        old, new = new, old
+    return np.sum(old)
 
 
 READ = [unpacking, branches, conditional, counting, elements, nested, whiles, early, calls, constants, reading, writing,
-        making, picking, raising, nothing, otherwise, within, comprehension, exchange]  # fmt: skip
+        making, picking, raising, nothing, otherwise, within, filled, exchanged]  # fmt: skip
 
 
 def attempt(x):

@@ -231,7 +231,7 @@ def test_a_gradient_into_a_buffer_within_a_function_that_is_differentiated():
         return np.sum(g)
 
     np.testing.assert_allclose(dv.grad(f)(X), 9 * X**2)
-    with pytest.raises(dv.DerivativeError, match="same_memory, line(.|\n)*the buffer out may share memory with x"):
+    with pytest.raises(dv.DerivativeError, match=r"same_memory, line(.|\n)*the buffer out may share memory with x"):
         dv.grad(same_memory)(X)
     with pytest.raises(dv.DerivativeError, match="2-dimensional float64 array for a 1-dimensional"):
         dv.grad(other_kind)(X)

@@ -18,7 +18,7 @@ import numpy as np
 from numba.core import sigutils
 from numba.core.registry import CPUDispatcher
 
-from derivable.autodiff.kinds import DerivativeError, Kind, is_float, kind_of_type, kind_of_value
+from derivable.autodiff.kinds import DerivativeError, Kind, is_float, kind_of_type, kind_of_value, with_article
 from derivable.autodiff.transform import emit
 from derivable.autodiff.transform.forward import Forward
 from derivable.autodiff.transform.plain import as_compiled
@@ -93,15 +93,7 @@ class Maker:
         own = kinds[: len(self.names)]
         for k in self.argnums:
             if not is_float(own[k]):
-                what = (
-                    "an int"
-                    if own[k] == Kind("i")
-                    else f"a {own[k]}"
-                    if isinstance(own[k], Kind)
-                    else "not all float"
-                    if own[k]
-                    else "None"
-                )
+                what = own[k].a if isinstance(own[k], Kind) else "not all float" if own[k] else "None"
                 remedy = "pass a float, as in 3.0" if own[k] == Kind("i") else "pass float64 or float32"
                 raise DerivativeError(
                     f"{self.verb} of {self.source.name} with respect to {self.names[k]}: it is {what}, "
@@ -119,11 +111,10 @@ class Maker:
         for n, has, should in zip(self.extra(), more, wanted, strict=True) if word and more else []:
             for a, b in _pairs(has, should):
                 if a is None or (a.ndim if isinstance(a, Kind) else -1) != (b.ndim if isinstance(b, Kind) else -2):
-                    raise DerivativeError(
-                        f"{word} of {self.source.name}, {n}, is a {_words(has)} for a {_words(should)}"
-                    )
+                    pair = with_article(_words(has)), with_article(_words(should))
+                    raise DerivativeError(f"{word} of {self.source.name}, {n}, is {pair[0]} for {pair[1]}")
                 if self.verb == "grad_into" and not is_float(a):
-                    raise DerivativeError(f"the buffer {n} is a {_words(a)}; use one of float64 or float32")
+                    raise DerivativeError(f"the buffer {n} is {with_article(_words(a))}; use one of float64 or float32")
 
     def result(self, kinds: tuple[Any, ...]) -> Any:
         """Return what the function returns, for these kinds of arguments."""
@@ -152,14 +143,14 @@ class Maker:
 
         scalar = isinstance(program.result, Value) and not program.result.kind.ndim
         if self.verb not in ("jvp", "vjp") and not scalar:
-            what = "a tuple" if isinstance(program.result, tuple) else f"a {program.result.kind}"
+            what = "a tuple" if isinstance(program.result, tuple) else program.result.kind.a
             raise DerivativeError(
                 f"{self.verb} of {self.source.name}: it returns {what}, not a number; use jacobian, vjp or jvp"
             )
         for v in results:
             if not is_float(v.kind) and v.const is None and self.verb != "jvp":
                 raise DerivativeError(
-                    f"{self.verb} of {self.source.name}: it returns a {v.kind}, which has no derivative"
+                    f"{self.verb} of {self.source.name}: it returns {v.kind.a}, which has no derivative"
                 )
         if self.verb == "jvp":
             forward = Forward(program, wrt, set(extra))
@@ -330,7 +321,8 @@ class Maker:
                 message = f"the buffer {out} shares memory with {text}; give it memory of its own"
                 lines += [f"    if overlap({out}, {text}):", f"        raise ValueError({message!r})"]
         title = f"{self.title}_checked"
-        head = '"""A gradient into a buffer, with a check."""\n\nfrom derivable.autodiff.rules.kernels import overlap\n\n\n'
+        head = '"""A gradient into a buffer, with a check."""\n\n'
+        head += "from derivable.autodiff.rules.kernels import overlap\n\n\n"
         body = "\n".join([f"def {title}({', '.join(names)}):", *lines, f"    return inner({', '.join(names)})", ""])
         return emit.load(title, head + body, {"inner": inner}, [self.programs[self.last][0]], False)
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-__all__ = ["DerivativeError", "Kind", "is_float", "join", "kind_of_type", "kind_of_value"]
+__all__ = ["DerivativeError", "Kind", "is_float", "join", "kind_of_type", "kind_of_value", "with_article"]
 
-ORDER = ("b", "i", "f4", "f8")
+ORDER = ("s", "b", "i", "f4", "f8")
 
 
 class DerivativeError(TypeError):
@@ -25,7 +25,9 @@ class DerivativeError(TypeError):
 
 @dataclass(frozen=True)
 class Kind:
-    """The sort of elements (`b` bool, `i` integer, `f4`, `f8` floats) and the number of dimensions (0: a scalar).
+    """The sort of elements and the number of dimensions (0: a scalar).
+
+    The sorts are `b` bool, `i` integer, `f4`, `f8` floats, and `s` a string, which can only be compared.
 
     A list that values are put onto and taken from has `stack`, the number of dimensions of its entries.
     """
@@ -35,12 +37,23 @@ class Kind:
     stack: int | None = None
 
     def __str__(self) -> str:
-        word = {"b": "bool", "i": "int", "f4": "float32", "f8": "float64"}[self.dtype]
+        word = {"s": "str", "b": "bool", "i": "int", "f4": "float32", "f8": "float64"}[self.dtype]
         if self.stack is not None:
             return f"list of {word} numbers" if self.stack == 0 else f"list of {self.stack}-dimensional {word} arrays"
         return f"{self.ndim}-dimensional {word} array" if self.ndim else word
 
+    @property
+    def a(self) -> str:
+        """Return it with its article: a float64, an int."""
+        return with_article(str(self))
 
+
+def with_article(word: str) -> str:
+    """Put "a" or "an" before a word."""
+    return f"{'an' if word[0] in 'aeio' else 'a'} {word}"
+
+
+NO_DIMENSIONS = "an array of no dimensions, as np.array(3.0) is; pass the number in it"
 NONE = None  # the kind of None
 
 
@@ -54,7 +67,7 @@ def is_float(kind: Any) -> bool:
 def join(first: Kind, second: Kind) -> Kind:
     """Return the kind of a variable that holds now one, now the other."""
     if first.ndim != second.ndim or first.stack != second.stack:
-        raise DerivativeError(f"it is a {first} on one path and a {second} on another")
+        raise DerivativeError(f"it is {first.a} on one path and {second.a} on another")
     return Kind(max(first.dtype, second.dtype, key=ORDER.index), first.ndim, first.stack)
 
 
@@ -81,18 +94,20 @@ def kind_of_value(value: Any, what: str) -> Any:
         return tuple(kind_of_value(v, f"{what}[{i}]") for i, v in enumerate(value))
     if isinstance(value, np.ndarray):
         if value.ndim == 0:
-            raise DerivativeError(f"{what} is an array of no dimensions; pass a float, as {what}.item()")
+            raise DerivativeError(f"{what} is {NO_DIMENSIONS}, as {what.split()[-1]}.item()")
         return Kind(_dtype(value.dtype, what), value.ndim)
     if isinstance(value, (bool, np.bool_)):
         return Kind("b")
     if isinstance(value, (int, np.integer)):
         return Kind("i")
+    if isinstance(value, str):
+        return Kind("s")
     if isinstance(value, np.float32):
         return Kind("f4")
     if isinstance(value, float):
         return Kind("f8")
     raise DerivativeError(
-        f"{what} is a {type(value).__name__}; allowed are floats, NumPy arrays, and tuples of these"
+        f"{what} is {with_article(type(value).__name__)}; allowed are floats, NumPy arrays, and tuples of these"
         + ("; use an array or a tuple instead of a list" if isinstance(value, list) else "")
     )
 
@@ -108,12 +123,14 @@ def kind_of_type(type_: Any, what: str) -> Any:
         return tuple(kind_of_type(t, f"{what}[{i}]") for i, t in enumerate(type_))
     if isinstance(type_, types.Array):
         if type_.ndim == 0:
-            raise DerivativeError(f"{what} is an array of no dimensions; pass a float, as {what}.item()")
+            raise DerivativeError(f"{what} is {NO_DIMENSIONS}, as {what.split()[-1]}.item()")
         return Kind(_dtype(str(type_.dtype), what), type_.ndim)
     if isinstance(type_, types.Boolean):
         return Kind("b")
     if isinstance(type_, types.Integer):
         return Kind("i")
+    if type_ == types.unicode_type:
+        return Kind("s")
     if type_ == types.float32:
         return Kind("f4")
     if type_ == types.float64:

@@ -160,7 +160,7 @@ def _expanded(name: str, axis: int | None, ndim: int) -> str:
 
 def _need(x: Kind, ndim: int, function: str) -> None:
     if x.ndim != ndim:
-        raise Refused(f"np.{function} of a {x}", f"it is supported for arrays of {ndim} dimension(s)")
+        raise Refused(f"np.{function} of {x.a}", f"it is supported for arrays of {ndim} dimension(s)")
 
 
 # ------------------------------------------------------------------------------------------------- reductions
@@ -282,7 +282,7 @@ def _eye(x: Kind, *more: Kind) -> Forms:
 @define("matmul", "x, y", np.matmul, np.dot)
 def _matmul(x: Kind, y: Kind) -> Forms:
     if not x.ndim or not y.ndim or x.ndim > 2 or y.ndim > 2:
-        raise Refused(f"a product of a {x} and a {y}", "use * for numbers, and arrays of one or two dimensions")
+        raise Refused(f"a product of {x.a} and {y.a}", "use * for numbers, and arrays of one or two dimensions")
     dtype = _both(x, y)
     g = "g.astype(np.float32)" if dtype == "f4" and x.ndim + y.ndim > 2 else "g"
     outer = "outer" if x.dtype == y.dtype else "np.outer"

@@ -153,10 +153,8 @@ def overlap(a: Any, b: Any) -> bool:
     if high_a <= low_b or high_b <= low_a:
         return False
     places = np.empty(a.size, np.int64)  # of one of the elements, in order; strides may interleave the arrays
-    k = 0
-    for index in np.ndindex(a.shape):
+    for k, index in enumerate(np.ndindex(a.shape)):
         places[k] = address(a, index)
-        k += 1
     places.sort()
     for index in np.ndindex(b.shape):
         place = address(b, index)

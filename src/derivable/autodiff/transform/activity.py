@@ -16,6 +16,7 @@ from derivable.autodiff.transform.program import (
     Write,
     inner,
     phis_of,
+    place,
     uses,
     walk,
 )
@@ -155,19 +156,21 @@ class Analysis:
         for w in self.writes:
             if w.array.roots & arguments:
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {w.line}\nthis writes to an argument of the function that "
+                    f"{place(w, self.program)}\nthis writes to an argument of the function that "
                     "is differentiated; "
                     "begin with a copy of it"
                 )
         for s in self.statements:
             if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
                 continue
-            if self.mirrored(s.target) or self.shape_only(s.target):
-                continue
-            if self.forward and self.same_in_tangents(s.target):
+            read = self.forward and self.same_in_tangents(s.target)
+            if self.mirrored(s.target) or self.shape_only(s.target) or read:
                 continue
             origin = self.origin(s.target)
+            last = self.last_use(s)
             for w in self.writes:
+                if last is not None and not s.position < w.position < last:
+                    continue  # the view is read before the memory changes, and made anew after
                 same_loop = [loop for loop in s.block.loops() if loop in w.block.loops()]
                 born = origin.block.loops() if origin.block else []
                 if w.array.roots & s.target.roots and (
@@ -179,9 +182,22 @@ class Analysis:
                     if s.op == "pop":
                         remedy = "use forward mode for the outer derivative: hvp, or jvp of grad"
                     raise DerivativeError(
-                        f"{self.program.name}:\n    {w.line}\nthis writes to memory that has two names, "
-                        f"since\n    {s.line}\n{remedy}"
+                        f"{place(w, self.program)}\nthis writes to memory that has two names, "
+                        f"since\n    {s.line}\n"
+                        f"{remedy}"
                     )
+
+    def last_use(self, s: Let) -> int | None:
+        """Return where a view is last read, if it is made and read in one block only; else None."""
+        if len(self.members[s.target.web()]) > 1 or s.target in leaves(self.program.result):
+            return None
+        users = [u for u in self.statements if any(v is s.target for v in uses(u))]
+        for u in users:
+            if u.block is not s.block or not isinstance(u, (Let, Write)):
+                return None
+            if (isinstance(u, Let) and is_view(u.target)) or (isinstance(u, Write) and u.array is s.target):
+                return None
+        return max((u.position for u in users), default=s.position)
 
     def shape_only(self, value: Value) -> bool:
         """Tell whether nothing of an array is asked but its shape."""

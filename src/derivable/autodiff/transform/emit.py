@@ -358,8 +358,9 @@ def describe(value: Value) -> str | None:
         return "_".join([first, *index]) if all(index) else f"{first}_element"  # type: ignore[list-item]
     if let.op == "shape" and first:
         return f"{first}_shape_{let.info['axis']}"
-    if let.op in ("+", "-") and value.kind.dtype == "i" and part(value):
-        return part(value)
+    total = part(value) if let.op in ("+", "-") and value.kind.dtype == "i" else None
+    if total is not None and total.isidentifier():  # not 1 + i
+        return total
     word = let.info.get("name", let.op) if let.op == "array" else let.op
     word = WORDS.get(word, word.removeprefix("activation "))
     if not word.isidentifier() or let.op == "const":

@@ -29,7 +29,20 @@ from derivable.autodiff.transform.emit import (
     template,
 )
 from derivable.autodiff.transform.guards import Guard, condition, written
-from derivable.autodiff.transform.program import APPEND, Block, Break, For, If, Let, Program, Raise, Value, While, Write
+from derivable.autodiff.transform.program import (
+    APPEND,
+    Block,
+    Break,
+    For,
+    If,
+    Let,
+    Program,
+    Raise,
+    Value,
+    While,
+    Write,
+    place,
+)
 from derivable.autodiff.transform.read import leaves
 
 __all__ = ["Forward"]
@@ -80,7 +93,7 @@ class Forward:
         return name(self.dots[value.web()]) if value.const is None and value.web() in self.active else None
 
     def still(self, moving: set[Value]) -> list[Any]:
-        """Return zero tangents for the other arguments whose variable, or memory, comes to hold something that moves."""
+        """Return zero tangents for the arguments whose variable, or memory, comes to hold something that moves."""
         nodes = []
         for v in [v for p in self.program.parameters for v in leaves(p) if isinstance(v, Value)]:
             if v.web() in self.active and v.web() not in moving:
@@ -262,7 +275,7 @@ class Forward:
             self.program.environment.update(forms.objects)
             if REFUSE in forms.reverse:
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
+                    f"{place(s, self.program)}\nnp.{s.info['name']} has no derivative with "
                     "respect to its arguments here; compute its entries by a loop"
                 )
             if forms.terms:
@@ -281,7 +294,7 @@ class Forward:
                 return template(forms.primal, letters(s, full))
             if forms.forward == "missing":
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pullback but no "
+                    f"{place(s, self.program)}\n{s.info['name']} has a custom pullback but no "
                     "pushforward, which forward mode needs; give it one"
                 )
             if forms.forward == "zero":

@@ -22,12 +22,14 @@ __all__ = [
     "For",
     "If",
     "Let",
+    "Line",
     "Phi",
     "Raise",
     "Statement",
     "Value",
     "While",
     "Write",
+    "place",
     "walk",
 ]
 
@@ -60,6 +62,18 @@ class Value:
         mine, theirs = self.web(), other.web()
         if mine is not theirs:
             theirs.parent = mine
+
+
+class Line(str):
+    """A line of the user's source, and where it stands: "f, line 3 of file.py"."""
+
+    where: str = ""
+
+
+def place(statement: Statement, program: Program) -> str:
+    """Return where a statement stands and its text, for an error message."""
+    where = getattr(statement.line, "where", "") or program.name
+    return f"{where}:\n    {statement.line}"
 
 
 @dataclass(eq=False)

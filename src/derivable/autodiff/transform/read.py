@@ -25,12 +25,14 @@ from derivable.autodiff.transform.program import (
     For,
     If,
     Let,
+    Line,
     Phi,
     Program,
     Raise,
     Value,
     While,
     Write,
+    uses,
     walk,
 )
 from derivable.autodiff.transform.source import MISSING, Source, python_function, source_of
@@ -116,9 +118,12 @@ class Reader:
 
     def refuse(self, what: str, remedy: str) -> DerivativeError:
         """Return the error for something that is not supported here."""
-        source, text = self.frames[-1].source, self.line
-        number = getattr(self.node, "lineno", 1) + source.first - 1
-        return DerivativeError(f"{source.name}, line {number} of {source.file}:\n    {text}\n{what}; {remedy}")
+        return DerivativeError(f"{self.where()}:\n    {self.line}\n{what}; {remedy}")
+
+    def where(self) -> str:
+        """Return where the statement stands that is being read."""
+        source = self.frames[-1].source
+        return f"{source.name}, line {getattr(self.node, 'lineno', 1) + source.first - 1} of {source.file}"
 
     # ------------------------------------------------------------------------------------------- statements
 
@@ -162,7 +167,8 @@ class Reader:
             self.node = node
             before = self.line
             if not getattr(node, "hidden", False):
-                self.line = self.text(node)
+                self.line = Line(self.text(node))
+                self.line.where = self.where()
             method = getattr(self, "read_" + type(node).__name__, None)
             if method is None:
                 raise self.refuse(
@@ -225,7 +231,7 @@ class Reader:
             return None
         left, right = ([getattr(n, "id", "") for n in pair.elts] for pair in (target, value))
         names = self.frames[-1].names
-        arrays = [names.get(n) for n in right]
+        arrays: list[Any] = [names.get(n) for n in right]
         if sorted(left) != sorted(right) or len(set(left)) < 2 or left == right:
             return None
         if not all(isinstance(a, Value) and a.kind.ndim for a in arrays):
@@ -280,6 +286,7 @@ class Reader:
             return binding
         last = self.block.statements[-1] if self.block.statements else None
         fresh = isinstance(last, Let) and last.target is binding and binding.name is None
+        fresh = fresh or (several and self.unread(name, binding))
         if binding.leaf and self.block is self.body and len(self.frames) == 1 and self.frames[0].once(name):
             binding.leaf, binding.name = False, name
             return binding
@@ -290,6 +297,15 @@ class Reader:
             binding = self.let("copy", [binding], binding.kind, roots=binding.roots)
         binding.name = name
         return binding
+
+    def unread(self, name: str, value: Value) -> bool:
+        """Tell whether nothing that was read since a value was computed used the name that it gets now."""
+        statements = self.block.statements
+        if value.name is not None or not isinstance(value.define, Let) or value.define not in statements:
+            return False
+        old = leaves(self.frames[-1].names.get(name))
+        since = Block(statements=statements[statements.index(value.define) + 1 :])
+        return not any(u is o for s in walk(since) for u in uses(s) for o in old)
 
     def read_AugAssign(self, node: ast.AugAssign) -> None:
         op = BINARY.get(type(node.op))
@@ -594,7 +610,7 @@ class Reader:
                 args = [self.value(a) for a in node.args]
                 for a in args:
                     if a.kind != INT:
-                        raise self.refuse(f"range of a {a.kind}", "use integers")
+                        raise self.refuse(f"range of {a.kind.a}", "use integers")
                 zero, one = self.constant(0), self.constant(1)
                 start, stop, step = (zero, args[0], one) if len(args) == 1 else (*args, one)[:3]
                 if len(args) == 3 and (step.const is None or step.const == 0):
@@ -820,6 +836,7 @@ class Reader:
         result = None
         for kind, right_node in zip(node.ops, node.comparators, strict=True):
             right = self.expression(right_node)
+            left, right = self.string(left, right), self.string(right, left)
             if isinstance(kind, (ast.Is, ast.IsNot)) or isinstance(left, Static) or isinstance(right, Static):
                 same = isinstance(left, Static) and isinstance(right, Static) and left.value == right.value
                 part: Any = Static(same == isinstance(kind, (ast.Is, ast.Eq)))
@@ -847,6 +864,15 @@ class Reader:
             result = part if result is None else self.operate("and", [result, part])
             left = right
         return result
+
+    def string(self, binding: Any, other: Any) -> Any:
+        """Turn a string into a value where it is compared with one that only the run knows."""
+        known = isinstance(binding, Static) and isinstance(binding.value, str)
+        if not known or not isinstance(other, Value) or other.kind.dtype != "s":
+            return binding
+        value = self.let("const", [], Kind("s"))
+        value.const = binding.value
+        return value
 
     def same(self, left: tuple[Any, ...], right: tuple[Any, ...], node: Any) -> Value:
         """Tell whether two tuples have equal entries."""
@@ -944,7 +970,7 @@ class Reader:
                         raise self.refuse("an index is an array of floats", "make it integers or booleans")
                     parts.append((tag, value))
                 elif value.kind.dtype != "i":
-                    raise self.refuse(f"an index is a {value.kind}", "use an integer")
+                    raise self.refuse(f"an index is {value.kind.a}", "use an integer")
                 else:
                     parts.append(("i", value))
         return parts
@@ -1198,7 +1224,9 @@ class Reader:
         if base.kind.ndim == 0 and name == "item":
             return base
         if name not in array_rules.METHODS or base.kind.ndim == 0:
-            raise self.refuse(f"the method {name!r} of a {base.kind} is not supported", "use the NumPy function")
+            raise self.refuse(
+                f"the method {name!r} of {base.kind.a} is not supported", "use a function of NumPy, or a loop"
+            )
         return self.array_call(array_rules.METHODS[name], [base, *args], named)
 
     def list_method(self, name: str, base: Value, node: ast.Call) -> Any:
@@ -1209,7 +1237,7 @@ class Reader:
             if base.kind.stack == -1:
                 base.kind = kind
             if base.kind != kind:
-                raise self.refuse(f"a {value.kind} is put onto a {base.kind}", "use two lists")
+                raise self.refuse(f"{value.kind.a} is put onto a {base.kind}", "use two lists")
             base.roots |= value.roots
             self.block.statements.append(Write(base, APPEND, [], value, line=self.line, block=self.block))
             return Static(None)

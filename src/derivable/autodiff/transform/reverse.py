@@ -53,6 +53,7 @@ from derivable.autodiff.transform.program import (
     Value,
     While,
     Write,
+    place,
     uses,
 )
 from derivable.autodiff.transform.read import leaves
@@ -514,12 +515,11 @@ class Reverse:
         for web in by_then | by_orelse:
             self.guards.pop(web, None)
             if web in unset and web in self.set and not (web in by_then and web in by_orelse):
-                yes = web in by_then  # the value is used in this branch alone
-                self.guards[web] = self.taken(s, yes)
+                self.guards[web] = self.taken(s, web in by_then)  # the value is used in this branch alone
 
-    def taken(self, s: If, yes: bool) -> Guard:
-        """Return the condition that a branch, or the other one, is taken."""
-        return Guard(lambda: self.need(s.test) if yes else negation(self.need(s.test)), False)
+    def taken(self, s: If, first: bool) -> Guard:
+        """Return the condition that the first branch is taken, or that the second is."""
+        return Guard(lambda: self.need(s.test) if first else negation(self.need(s.test)), False)
 
     def loop(self, s: Any) -> None:
         body, changed = self.within(s.body, {})
@@ -700,7 +700,7 @@ class Reverse:
                 self.program.environment[key] = what
             if forms.joint == "not_known()":
                 raise DerivativeError(
-                    f"{self.program.name}:\n    {s.line}\n{s.info['name']} has a custom pushforward but no "
+                    f"{place(s, self.program)}\n{s.info['name']} has a custom pushforward but no "
                     "pullback, which reverse mode needs; give it one"
                 )
             if forms.joint:
@@ -714,7 +714,7 @@ class Reverse:
                     continue
                 if text == REFUSE:
                     raise DerivativeError(
-                        f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
+                        f"{place(s, self.program)}\nnp.{s.info['name']} has no derivative with "
                         "respect to its arguments here; compute its entries by a loop"
                     )
                 node = template(text, given, arrays=True)

@@ -43,10 +43,15 @@ def source_of(function: Any) -> Source:
     """
     python = python_function(function)
     name = getattr(python, "__name__", repr(python))
+    if inspect.ismethod(python) or inspect.ismethoddescriptor(python):
+        raise DerivativeError(
+            f"{name} is a method of an object, which cannot be differentiated; make it a function of the numbers and "
+            "arrays that it needs"
+        )
     if not inspect.isfunction(python):
         raise DerivativeError(
-            f"{name} is no Python function, so it has no source to differentiate; give it a derivative with "
-            "custom_derivative"
+            f"{name} is not written in Python ({type(python).__name__}), so it has no source to differentiate; give it "
+            "a derivative with custom_derivative"
         )
     try:
         lines, first = inspect.getsourcelines(python)
