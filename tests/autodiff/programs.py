@@ -1,28 +1,46 @@
 """Random programs, and their derivative by another road: dual numbers run through the same source.
 
-`python tests/autodiff/programs.py 2000` checks so many programs compiled; see tests/README.md.
+The generator asks a `random.Random` for each decision. Handed one by hypothesis (`sources()`), what it writes can be
+shrunk to a short program that still fails; handed a seeded one, it writes the same program each time:
+`python tests/autodiff/programs.py 2000` checks so many, compiled; see tests/README.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 import linecache
 import math
 import random
 import sys
 import types
+from collections import Counter
 
 import numpy as np
 
+try:
+    from autodiff import running
+except ImportError:  # run as a command from this folder
+    import running
+
+
+def of_number(name, x):
+    """Apply a function of `math` to a number or to a dual number."""
+    return getattr(x, name)() if isinstance(x, Dual) else getattr(math, name)(x)
+
 
 class Dual:
-    """A number and its derivative in one direction; independent of the package."""
+    """A number and its derivative in one direction, both of which may be dual again; independent of the package."""
 
     def __init__(self, value, dot=0.0):
-        self.value, self.dot = float(value), float(dot)
+        self.value, self.dot = value, dot
 
     @staticmethod
     def of(x):
-        return x if isinstance(x, Dual) else Dual(x)
+        return x if isinstance(x, Dual) else Dual(float(x))
+
+    @property
+    def real(self):
+        return self.value.real
 
     def __add__(self, o):
         if isinstance(o, np.ndarray):
@@ -61,37 +79,36 @@ class Dual:
         return Dual.of(o) / self
 
     def __pow__(self, n):
+        if n == 0:
+            return Dual(1.0)
         return Dual(self.value**n, n * self.value ** (n - 1) * self.dot)
 
     def __abs__(self):
-        return self if self.value > 0 else -self if self.value < 0 else Dual(0.0)
+        return self if self.real > 0 else -self if self.real < 0 else Dual(0.0)
 
     def __lt__(self, o):
-        return self.value < Dual.of(o).value
+        return self.real < Dual.of(o).real
 
     def __gt__(self, o):
-        return self.value > Dual.of(o).value
+        return self.real > Dual.of(o).real
 
     def sin(self):
-        return Dual(math.sin(self.value), math.cos(self.value) * self.dot)
+        return Dual(of_number("sin", self.value), of_number("cos", self.value) * self.dot)
 
     def cos(self):
-        return Dual(math.cos(self.value), -math.sin(self.value) * self.dot)
+        return Dual(of_number("cos", self.value), -of_number("sin", self.value) * self.dot)
 
     def tanh(self):
-        t = math.tanh(self.value)
+        t = of_number("tanh", self.value)
         return Dual(t, (1 - t * t) * self.dot)
 
     def exp(self):
-        e = math.exp(self.value)
+        e = of_number("exp", self.value)
         return Dual(e, e * self.dot)
 
     def sqrt(self):
-        r = math.sqrt(self.value)
+        r = of_number("sqrt", self.value)
         return Dual(r, self.dot / (2 * r))
-
-    def log(self):
-        return Dual(math.log(self.value), self.dot / self.value)
 
 
 def _pick(which):
@@ -99,9 +116,9 @@ def _pick(which):
         best = args[0]
         for a in args[1:]:
             x, y = Dual.of(best), Dual.of(a)
-            if x.value == y.value:
+            if x.real == y.real:
                 best = Dual(x.value, (x.dot + y.dot) / 2)
-            elif (y.value > x.value) == (which == "max"):
+            elif (y.real > x.real) == (which == "max"):
                 best = a
         return best
 
@@ -112,13 +129,18 @@ class DualMath:
     """`math`, for dual numbers too."""
 
     def __getattr__(self, name):
-        return lambda x: getattr(x, name)() if isinstance(x, Dual) else getattr(math, name)(x)
+        return lambda x: of_number(name, x)
+
+
+def _elementwise(name):
+    return staticmethod(np.frompyfunc(lambda x: getattr(Dual.of(x), name)(), 1, 1))
 
 
 class DualNumPy:
     """What of NumPy the programs use, for arrays of dual numbers."""
 
-    sin, tanh, exp, sqrt = np.sin, np.tanh, np.exp, np.sqrt
+    sin, tanh, exp, sqrt = map(_elementwise, ("sin", "tanh", "exp", "sqrt"))
+    cumsum = staticmethod(np.cumsum)
     sum = staticmethod(np.sum)
 
     @staticmethod
@@ -137,8 +159,8 @@ class DualNumPy:
 class Generator:
     """Writes one random program `f(x, y, a)` of two numbers and an array of four."""
 
-    def __init__(self, seed, arrays=True):
-        self.r = random.Random(seed)
+    def __init__(self, r, arrays=True):
+        self.r = r
         self.arrays_on = arrays
         self.lines = []
         self.scalars = ["x", "y"]
@@ -189,6 +211,7 @@ class Generator:
         ]
         if self.arrays_on:
             forms.append(lambda: f"0.2 * np.sum({self.array()})")
+            forms.append(lambda: f"0.1 * (({self.array()}) @ {self.r.choice(self.arrays)})")
         if self.helpers:
             forms.append(lambda: f"{self.r.choice(self.helpers)}({self.atom()}, {self.atom()})")
         return self.r.choice(forms)()
@@ -196,7 +219,7 @@ class Generator:
     def array(self):
         a, b = self.r.choice(self.arrays), self.r.choice(self.arrays)
         return self.r.choice([a, f"{a} * {b}", f"np.tanh({a})", f"0.5 * {a} + {b}", f"np.sin({a}) * {self.r.choice(self.scalars)}",
-                              f"{a}[::-1] - {b}"])  # fmt: skip
+                              f"{a}[::-1] - {b}", f"np.cumsum(0.5 * {a})"])  # fmt: skip
 
     def condition(self):
         c = f"{self.atom()} {self.r.choice('<>')} {self.atom()}"
@@ -245,7 +268,8 @@ class Generator:
                 self.emit(depth, f"{p} = math.sin({p})")
         elif u < 0.46 and self.owned:
             name = self.r.choice(self.owned)
-            self.emit(depth, f"{name}[{self.index()}] {self.r.choice(['=', '+=', '-=', '*='])} {self.expression(1)}")
+            part = self.index() if self.r.random() < 0.75 else self.r.choice(["1:3", "::2", "2:", "::-1", ":"])
+            self.emit(depth, f"{name}[{part}] {self.r.choice(['=', '+=', '-=', '*='])} {self.expression(1)}")
         elif u < 0.5:
             name = self.fresh("b")
             make = self.r.choice(["np.zeros(4)", "a.copy()", self.array() if self.arrays_on else "a.copy()"])
@@ -325,11 +349,24 @@ class Generator:
 ARGUMENTS = (0.7, -0.4, np.array([0.3, -0.8, 1.1, 0.5]))
 
 
-def namespace(source, seed, math_, numpy_, wrap=lambda f: f):
+def sources():
+    """Return the hypothesis strategy of programs."""
+    from hypothesis import strategies as st
+
+    return st.randoms(use_true_random=False).map(lambda r: Generator(r).source())
+
+
+def seeded(seed):
+    """Return the program of a seed."""
+    return Generator(random.Random(seed)).source()
+
+
+def namespace(source, math_, numpy_, wrap=lambda f: f):
     """Run the source in a module of its own and return its `f`."""
-    file = f"<program {seed} {id(math_)}>"
+    key = hashlib.sha256(source.encode()).hexdigest()[:16]
+    file = f"<program {key} {id(math_)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    module = types.ModuleType(f"program_{seed}")
+    module = types.ModuleType(f"program_{key}")
     module.__dict__.update(math=math_, np=numpy_, max=max, min=min)
     if math_ is not math:
         module.__dict__.update(max=_pick("max"), min=_pick("min"))
@@ -339,78 +376,105 @@ def namespace(source, seed, math_, numpy_, wrap=lambda f: f):
     return module.__dict__["f"]
 
 
-def oracle(source, seed):
-    """Return the value and the six partial derivatives, by dual numbers; None where the program overflows."""
-    f = namespace(source, seed, DualMath(), DualNumPy)
-    x, y, a = ARGUMENTS
-    flat = [x, y, *a]
-    partials = []
-    value = 0.0
+DIRECTION = (0.3, -1.2, np.array([0.7, 0.1, -0.4, 1.3]))
+
+
+def oracle(source):
+    """Return the value, the six partial derivatives, and their derivatives along DIRECTION; None on overflow.
+
+    Each number is dual along DIRECTION, and these are the parts of numbers that are dual along a unit vector.
+    """
+    f = namespace(source, DualMath(), DualNumPy)
+    flat, along = [np.hstack(values) for values in (ARGUMENTS, DIRECTION)]
+    rows = []
     for k in range(6):
-        duals = [Dual(v, 1.0 if j == k else 0.0) for j, v in enumerate(flat)]
+        duals = [Dual(Dual(v, d), Dual(float(j == k))) for j, (v, d) in enumerate(zip(flat, along, strict=True))]
         try:
             result = Dual.of(f(duals[0], duals[1], np.array(duals[2:], dtype=object)))
         except (OverflowError, ValueError, ZeroDivisionError):
             return None
-        partials.append(result.dot)
-        value = result.value
-    return (value, np.array(partials)) if np.all(np.isfinite(partials)) and np.max(np.abs(partials)) < 1e8 else None
+        moved = Dual.of(result.dot)
+        rows.append((Dual.of(result.value).real, moved.value, moved.dot))
+    values, partials, products = np.array(rows, dtype=float).T
+    if not np.all(np.isfinite(products)) or max(np.max(np.abs(partials)), np.max(np.abs(products))) > 1e8:
+        return None
+    return values[0], partials, products
 
 
-def check(seed, compiled=False, jvp=False):
-    """Check one program; return "right", "wrong: ...", "refused: ..." or "skipped"."""
-    from derivable.autodiff.derivative import derivative
-    from derivable.autodiff.kinds import DerivativeError, kind_of_value
-    from derivable.autodiff.verbs import grad, value_and_grad
+def check(source, compiled=False):
+    """Check one program; return "right", "wrong: ...", "refused: ..." or "skipped".
 
-    source = Generator(seed).source()
-    truth = oracle(source, seed)
+    Compiled, its value and gradient. As plain Python (quick to make): value and gradient, gradient alone, the tangent
+    along a direction, and the tangent of the gradient.
+    """
+    import numba
+
+    from derivable.autodiff.kinds import DerivativeError
+    from derivable.autodiff.verbs import value_and_grad
+
+    truth = oracle(source)
     if truth is None:
         return "skipped"
-    value, partials = truth
+    value, partials, _ = truth
     try:
         if compiled:
-            import numba
-
-            f = numba.njit(namespace(source, seed, math, np, numba.njit))
-            got = value_and_grad(f, (0, 1, 2))(*ARGUMENTS)
+            got = value_and_grad(numba.njit(namespace(source, math, np, numba.njit)), (0, 1, 2))(*ARGUMENTS)
         else:
-            f = namespace(source, seed, math, np)
-            maker = value_and_grad(f, (0, 1, 2)).maker
-            kinds = tuple(kind_of_value(v, "argument") for v in ARGUMENTS)
-            got = maker.function_for(kinds, plain=True)(*ARGUMENTS)
-            only = grad(f, (0, 1, 2)).maker.function_for(kinds, plain=True)(*ARGUMENTS)
-            if not np.allclose(np.hstack(only), np.hstack(got[1]), rtol=1e-12, atol=1e-12):
-                return "wrong: grad and value_and_grad differ"
-            if jvp:
-                program = derivative(f, "jvp", (0, 1, 2)).maker.function_for(kinds, plain=True)
-                direction = (0.3, -1.2, np.array([0.7, 0.1, -0.4, 1.3]))
-                v, t = program(*ARGUMENTS, *direction)
-                expected = partials @ np.hstack(direction)
-                if not (np.isclose(v, value) and np.isclose(t, expected, rtol=1e-8, atol=1e-9)):
-                    return f"wrong: jvp {t} != {expected}"
+            got = running.value_and_grad(namespace(source, math, np), (0, 1, 2), ARGUMENTS)
     except DerivativeError as error:
         return f"refused: {error}"
-    good = np.isclose(got[0], value, rtol=1e-10, atol=1e-12)
     gradient = np.hstack(got[1])
-    if good and np.allclose(gradient, partials, rtol=1e-8, atol=1e-9):
-        return "right"
-    return f"wrong: {got[0]} != {value}, {gradient} != {partials}"
+    if not np.isclose(got[0], value, rtol=1e-10, atol=1e-12) or not close(gradient, partials):
+        return f"wrong: {got[0]} != {value}, {gradient} != {partials}"
+    return "right" if compiled else check_plain(namespace(source, math, np), *truth)
 
 
-if __name__ == "__main__":
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    start = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    how = sys.argv[3] if len(sys.argv) > 3 else "compiled"
-    counts: dict[str, int] = {}
-    for s in range(start, start + number):
+def close(x, y, rtol=1e-8, atol=1e-9):
+    return np.allclose(x, y, rtol=rtol, atol=atol)
+
+
+def check_plain(f, value, partials, products):
+    """Check the other verbs of a program whose value and gradient are right."""
+    from derivable.autodiff.kinds import DerivativeError
+    from derivable.autodiff.verbs import grad
+
+    every = (0, 1, 2)
+    gradient = running.program(grad(f, every), ARGUMENTS)
+    if not close(np.hstack(gradient(*ARGUMENTS)), partials):
+        return "wrong: grad and value_and_grad differ"
+    v, t = running.jvp(f, every, ARGUMENTS, DIRECTION)
+    if not close(v, value, 1e-10, 1e-12) or not close(t, partials @ np.hstack(DIRECTION)):
+        return f"wrong: jvp {t} != {partials @ np.hstack(DIRECTION)}"
+    try:
+        got = np.hstack(running.hvp(f, every, ARGUMENTS, DIRECTION))
+    except DerivativeError as error:
+        return f"refused: of second order: {error}"
+    return "right" if close(got, products) else f"wrong: hvp {got} != {products}"
+
+
+def long_run(number, start, compiled):
+    """Check the programs of so many seeds, print every failure, and return the exit code."""
+    counts, refusals = Counter(), Counter()
+    for seed in range(start, start + number):
         try:
-            outcome = check(s, compiled=how == "compiled", jvp=how == "jvp")
+            outcome = check(seeded(seed), compiled)
         except Exception as error:
             outcome = f"error: {type(error).__name__}: {str(error)[:300]}"
         word = outcome.split(":")[0]
-        counts[word] = counts.get(word, 0) + 1
-        if word not in ("right", "skipped"):
-            print(s, outcome.replace("\n", " | ")[:400], flush=True)
-    print(counts)
-    sys.exit(1 if counts.get("wrong") or counts.get("error") else 0)
+        counts[word] += 1
+        if word == "refused":
+            refusals[outcome.strip().splitlines()[-1]] += 1
+        elif word not in ("right", "skipped"):
+            print(seed, outcome.replace("\n", " | ")[:400], flush=True)
+        if (seed + 1 - start) % 50 == 0:
+            print(seed + 1 - start, dict(counts), flush=True)
+    print(dict(counts))
+    for message, count in refusals.most_common(12):
+        print(f"{count:5} {message}")
+    return 1 if counts["wrong"] or counts["error"] else 0
+
+
+if __name__ == "__main__":
+    how = sys.argv[3] if len(sys.argv) > 3 else "compiled"
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    sys.exit(long_run(number, int(sys.argv[2]) if len(sys.argv) > 2 else 0, how == "compiled"))

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from autodiff import running
 from numba import njit
 
 import derivable as dv
+from autodiff import running
 
 RNG = np.random.default_rng(3)
 IMAGES, LABELS = RNG.normal(size=(6, 1, 10, 9)), np.array([0, 2, 1, 1, 0, 2])
@@ -107,6 +107,19 @@ def test_a_network_agrees_with_differences():
 
 
 @pytest.mark.slow
+def test_a_compiled_layer():
+    """One layer: Numba compiles each call of a convolution for several seconds."""
+
+    def f(w, b, x):
+        return np.sum(np.tanh(dv.conv1d(x, w, b, stride=2, padding=(1,))))
+
+    w, b, x = PARAMETERS[0][0][:, :, 0], PARAMETERS[0][1], IMAGES[:, :, 0]
+    got = dv.grad(njit(f), (0, 1))(w, b, x)
+    for a, right in zip(got, running.value_and_grad(f, (0, 1), (w, b, x))[1], strict=True):
+        np.testing.assert_allclose(a, right, rtol=1e-12)
+
+
+@pytest.mark.exhaustive
 def test_a_compiled_training_loop():
     """The gradient of the network inside njit, in a loop that trains: as the same loop with plain programs."""
     compiled = njit(loss)

@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from autodiff import running
-from convolution import configurations as cases
-from numba import njit
 
 import derivable as dv
+from autodiff import running
+from convolution import configurations as cases
 
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -174,7 +173,9 @@ def derivative_of_transposed_gradients(g, x, w):
     return np.sum(a * a * a) + np.sum(b * b)
 
 
-@pytest.mark.parametrize("f", [derivative_of_gradients, derivative_of_transposed_gradients], ids=["plain", "transposed"])
+@pytest.mark.parametrize(
+    "f", [derivative_of_gradients, derivative_of_transposed_gradients], ids=["plain", "transposed"]
+)
 def test_derivatives_of_the_gradient_functions(f):
     layer = dv.conv2d if f is derivative_of_gradients else dv.conv_transpose2d
     g = RNG.normal(size=layer(X, W, stride=2, padding=1, groups=2).shape)
@@ -231,33 +232,3 @@ def test_what_a_layer_cannot_take_is_refused():
     refuse(float_stride, X, W, match="stride is a float64; use an int")
     refuse(moving_stride, X, W, match="stride is a float64")
     refuse(a_number, X, W, match="must be an array")
-
-
-# ------------------------------------------------------------------------------------------------- compiled
-
-
-@njit
-def compiled(x, w, b, step):
-    z = dv.conv2d(x, w, b, stride=(step, 1), padding="same", groups=2)
-    return np.sum(dv.avg_pool2d(dv.max_pool2d(np.sin(z), 2), (1, 2)) ** 2)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_compiled(dtype):
-    """The program run by Numba gives what it gives as plain Python, also within njit and forwards over reverse."""
-    arguments = (X.astype(dtype), W.astype(dtype), B.astype(dtype), 2)
-    rtol = 1e-10 if dtype == np.float64 else 1e-4
-    _, expected = running.value_and_grad(small, (0, 1, 2), (X, W, B, 2))
-
-    @njit
-    def user(x, w, b, step):
-        return dv.grad(compiled, (0, 1, 2))(x, w, b, step)
-
-    for got, right in zip(user(*arguments), expected, strict=True):
-        assert got.dtype == dtype
-        np.testing.assert_allclose(got, right, rtol=rtol, atol=rtol)
-    if dtype == np.float64:
-        product = dv.hvp(compiled, (X, W, B, 2), (X, None, None, None))
-        right = running.hvp(small, (0,), arguments, (X,))
-        np.testing.assert_allclose(product, right[0], rtol=1e-10, atol=1e-10)

@@ -207,7 +207,15 @@ class Maker:
             if self.verb == "vjp":
                 ends = [(ast.unparse(node), v, reverse.primal.read(v)) for v, node in seeds if v.kind.ndim]
                 forward_part += [_same_shape(t, ast.unparse(n), "the cotangent", "the result") for t, _, n in ends]
-            value = [] if self.verb in ("grad", "grad_into") else [_tuple(program.result, reverse.primal.read)]
+            def result(v: Value) -> Any:
+                node = reverse.primal.read(v)
+                if not reverse.is_restored(v):
+                    return node
+                kept = reverse.names.new(f"{v.name or 'value'}_end")
+                forward_part.append(emit.assign(kept, emit.template("x.copy()", {"x": node})))
+                return emit.name(kept)
+
+            value = [] if self.verb in ("grad", "grad_into") else [_tuple(program.result, result)]
             if value and isinstance(program.result, Value) and not isinstance(value[0], ast.Name):
                 keep = reverse.names.new("value")
                 forward_part.append(emit.assign(keep, value[0]))

@@ -55,7 +55,7 @@ def join(first: Kind, second: Kind) -> Kind:
     """Return the kind of a variable that holds now one, now the other."""
     if first.ndim != second.ndim or first.stack != second.stack:
         raise DerivativeError(f"it is a {first} on one path and a {second} on another")
-    return Kind(max(first.dtype, second.dtype, key=ORDER.index), first.ndim)
+    return Kind(max(first.dtype, second.dtype, key=ORDER.index), first.ndim, first.stack)
 
 
 def _dtype(dtype: Any, what: str) -> str:

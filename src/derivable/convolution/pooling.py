@@ -307,7 +307,16 @@ def max_pool_tangent(
     t, x5 = normal(tangent, dimensions, dtype), normal(x, dimensions, dtype)
     result = np.empty((*x5.shape[:2], *out), dtype)
     run(
-        max_pool_tangent_part, x5.shape[0] * x5.shape[1], pool_work(result, size), t, x5, result, size, step, before, gap
+        max_pool_tangent_part,
+        x5.shape[0] * x5.shape[1],
+        pool_work(result, size),
+        t,
+        x5,
+        result,
+        size,
+        step,
+        before,
+        gap,
     )
     return result.reshape(*x.shape[:-dimensions], *out[3 - dimensions :])
 
@@ -362,22 +371,40 @@ def check_pool_gradient(gradient: Any, expected: Sizes) -> Any:
 
 
 def max_pool1d_tangent(
-    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
-) -> Any:  # fmt: skip
+    tangent: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+) -> Any:
     """Return the derivative of `max_pool1d` along a tangent."""
     return max_pool_tangent(1, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def max_pool2d_tangent(
-    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
-) -> Any:  # fmt: skip
+    tangent: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+) -> Any:
     """Return the derivative of `max_pool2d` along a tangent."""
     return max_pool_tangent(2, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def max_pool3d_tangent(
-    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
-) -> Any:  # fmt: skip
+    tangent: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+) -> Any:
     """Return the derivative of `max_pool3d` along a tangent."""
     return max_pool_tangent(3, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
 

@@ -224,6 +224,19 @@ def _trace(x: Kind) -> Forms:
     return Forms(Kind(x.dtype), "np.trace(x)", ["g * np.eye(x.shape[0], x.shape[1])"])
 
 
+def _triangle(name: str) -> Callable[[Kind, int], Forms]:
+    def make(x: Kind, k: int) -> Forms:
+        _need(x, 2, name)
+        tail = f", {k}" if k else ""
+        return Forms(Kind(x.dtype, 2), f"np.{name}(x{tail})", [f"np.{name}(g{tail})"])
+
+    return make
+
+
+define("tril", "x | k=0", np.tril)(_triangle("tril"))
+define("triu", "x | k=0", np.triu)(_triangle("triu"))
+
+
 def _discrete(
     name: str, kind: Callable[[Kind], Kind], *functions: Any, method: str | None = None, extra: str = ""
 ) -> None:
@@ -235,10 +248,14 @@ def _discrete(
 
 _discrete("argmax", lambda x: Kind("i"), np.argmax, method="argmax")
 _discrete("argmin", lambda x: Kind("i"), np.argmin, method="argmin")
-_discrete("argsort", lambda x: Kind("i", x.ndim), np.argsort, method="argsort", extra=", kind='mergesort'")
 _discrete("any", lambda x: Kind("b"), np.any, method="any")
 _discrete("all", lambda x: Kind("b"), np.all, method="all")
 _discrete("count_nonzero", lambda x: Kind("i"), np.count_nonzero)
+
+
+@define("argsort", "x | kind=None", np.argsort, method="argsort")
+def _argsort(x: Kind, kind: Any) -> Forms:
+    return Forms(Kind("i", x.ndim), "np.argsort(x, kind='mergesort')", [None], "zero")  # as sort: ties by position
 
 
 @define("arange", "x, y=None, w=None", np.arange)
@@ -254,9 +271,9 @@ def _linspace(x: Kind, y: Kind, w: Kind) -> Forms:
     return Forms(Kind("f8", 1), "np.linspace(x, y, w)", [REFUSE, REFUSE, None])
 
 
-@define("eye", "x", np.eye, np.identity)
-def _eye(x: Kind) -> Forms:
-    return Forms(Kind("f8", 2), "np.eye(x)", [None])
+@define("eye", "x, y=None", np.eye, np.identity)
+def _eye(x: Kind, *more: Kind) -> Forms:
+    return Forms(Kind("f8", 2), "np.eye(x, y)" if more else "np.eye(x)", [None] * (1 + len(more)))
 
 
 # --------------------------------------------------------------------------------------------------- products

@@ -128,12 +128,15 @@ class Analysis:
         for fresh, v in enumerate(arrays, 1):
             v.roots = frozenset() if isinstance(v.define, Phi) or is_view(v) else frozenset([fresh])
         changed = True
-        lists = [s for s in self.statements if isinstance(s, Write) and s.pattern == APPEND]
+        for v in [v for members in self.members.values() for v in members if v.kind.stack is not None]:
+            v.roots = frozenset()
+        appends = [s for s in self.statements if isinstance(s, Write) and s.pattern == APPEND]
         while changed:
             changed = False
-            for s in lists:
-                if not s.value.roots <= s.array.roots:
-                    s.array.roots, changed = s.array.roots | s.value.roots, True
+            for s in appends:  # a list may reach its loop through phis: what one of its names gets, all have
+                for v in self.members[s.array.web()]:
+                    if not s.value.roots <= v.roots:
+                        v.roots, changed = v.roots | s.value.roots, True
             for v in arrays:
                 if isinstance(v.define, Phi):
                     roots = frozenset().union(*(i.roots for i in v.define.inputs))
@@ -169,10 +172,12 @@ class Analysis:
                     or any(loop not in born for loop in same_loop)
                     or isinstance(origin.define, Phi)
                 ):
+                    remedy = "use .copy() there, or write through one name"
+                    if s.op == "pop":
+                        remedy = "use forward mode for the outer derivative: hvp, or jvp of grad"
                     raise DerivativeError(
                         f"{self.program.name}:\n    {w.line}\nthis writes to memory that has two names, "
-                        f"since\n    {s.line}\n"
-                        "use .copy() there, or write through one name"
+                        f"since\n    {s.line}\n{remedy}"
                     )
 
     def origin(self, value: Value) -> Value:

@@ -628,6 +628,16 @@ class Reader:
         size = self.let("shape", [array], INT, axis=0)
         return "range", (self.constant(0), size, self.constant(1), lambda i: self.element(array, [("i", i)]))
 
+    def count(self, node: ast.Call) -> Value:
+        """Read how many numbers a range holds."""
+        start, stop, step, _ = self.iterable(node)[1]
+        low, high = (start, stop) if step.const > 0 else (stop, start)
+        span = self.subtract(high, low)
+        size = abs(step.const)
+        if size != 1:
+            span = self.operate("//", [self.operate("+", [span, self.constant(size - 1)]), self.constant(size)])
+        return self.operate("maximum", [self.constant(0), span], call="max")
+
     def subtract(self, x: Value, y: Value) -> Value:
         if x.const is not None and y.const is not None:
             return self.constant(x.const - y.const)
@@ -1004,6 +1014,8 @@ class Reader:
             function = self.expression(node.func)
         if not isinstance(function, Static):
             raise self.refuse(f"{ast.unparse(node.func)!r} is no function", "call a function")
+        if function.value is len and isinstance(node.args[0], ast.Call) and self.static(node.args[0].func) is range:
+            return self.count(node.args[0])
         if args is None:
             args = [self.expression(a) for a in node.args]
         return self.call(function.value, args, {k.arg: self.expression(k.value) for k in node.keywords}, node)  # type: ignore[misc]

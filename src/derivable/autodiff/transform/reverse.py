@@ -602,6 +602,11 @@ class Reverse:
             roots & s.array.roots and (at < s.position or loops & set(around)) for roots, at, around in self.contents
         )
 
+    def is_restored(self, value: Value) -> bool:
+        """Tell whether the backward pass brings back earlier contents of an array's memory."""
+        writes = self.analysis.writes if value.kind.ndim else []
+        return any(w.array.roots & value.roots and self.must_restore(w) for w in writes)
+
     def old(self, s: Write) -> Value:
         if s not in self.olds:
             ndim = self.element_ndim(s)
