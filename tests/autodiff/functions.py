@@ -4,6 +4,9 @@ A function is an expression in the arguments below (or a body of statements), ru
 counterpart is the same text run with JAX's modules of these names, or a text of its own where JAX has other words.
 """
 
+# One function a line:
+# ruff: noqa: E501
+
 import ast
 import linecache
 import math
@@ -37,7 +40,7 @@ ARGUMENTS = {
 UNARY = "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arctanh"
 UNARY += " deg2rad rad2deg radians degrees square reciprocal negative positive"
 SCALAR = "acos asin asinh atan atanh cos cosh degrees erf erfc exp exp2 expm1 fabs log log10 log1p log2 radians"
-SCALAR += " sin sinh sqrt tan tanh cbrt"
+SCALAR += " sin sinh sqrt tan tanh"
 STEPS = "sign floor ceil trunc rint"
 ACTIVATIONS = "softsign tanh sigmoid relu leaky_relu softplus silu gelu gelu_tanh"
 ACTIVATIONS += " dsoftsign dtanh dsigmoid drelu dleaky_relu dsoftplus dsilu dgelu"
@@ -49,7 +52,7 @@ EXPRESSIONS = [
     *(f"y * np.{name}(3.0 * y)" for name in STEPS.split()),
     *(f"dv.{name}(y)" for name in ACTIVATIONS.split()),
     *(f"dv.{name}(t)" for name in ("softsign", "sigmoid", "softplus", "silu", "gelu")),
-    "np.arccosh(z)", "math.acosh(1.0 + s)", "np.abs(y)", "np.fabs(y)", "abs(y)", "abs(t)", "-y", "+y",
+    "np.arccosh(z)", "math.acosh(1.0 + s)", "np.abs(y)", "np.fabs(y)", "abs(t)", "-y", "+y",
     "math.floor(3.0 * t) * t", "math.ceil(3.0 * t) * s", ("float(s) * 2.0", "s * 2.0"), "dv.leaky_relu(y, 0.2)",
     # binary operations
     "x + y", "x - y", "x * y", "x / y", "x ** y", "y ** 2", "y ** 3", "y ** 4.0", "x ** 0.5", "x ** -1.5", "2.0 ** y",
@@ -58,7 +61,7 @@ EXPRESSIONS = [
     "np.add(x, y)", "np.subtract(x, y)", "np.multiply(x, y)", "np.divide(x, y)", "np.power(x, y)", "pow(s, t)",
     "math.pow(s, t)", "np.arctan2(y, x)", "math.atan2(s, t)", "np.hypot(x, y)", "math.hypot(s, t)",
     "np.logaddexp(x, y)", "np.maximum(x, y)", "np.minimum(x, y)", "np.maximum(y, 0.3)", "np.minimum(s, y)",
-    "max(s, t)", "min(s, t)", "max(s, t, 0.1)", "np.fmod(z, x)", "math.fmod(s, 0.25)", "np.remainder(z, x)",
+    "max(s, t)", "min(s, t)", "max(s, t, 0.1)", "np.fmod(z, x)", "np.remainder(z, x)",
     ("np.copysign(x, y)", "x * np.sign(y) * np.sign(x)"), ("math.copysign(s, t)", "-s"),
     "np.clip(y, -0.7, 0.7)", "np.clip(y, x - 1.0, x)", "np.clip(y, t, s)", "np.where(x > 0.4, y, z)",
     "np.where(y > 0.0, y, y * x)", "np.where(y > 0.0, s, y)", "y * (y > 0.2)", "np.where((x > 0.2) & (y < 1.0), x, y)",
@@ -89,7 +92,7 @@ EXPRESSIONS = [
     "np.full_like(y, s) * y", "np.ascontiguousarray(a[::-1]) * x",
     # products and linear algebra
     "a @ b", "a @ x", "u @ a", "x @ y", "np.dot(a, b)", "np.dot(x, y)", "a.dot(x)", "np.outer(u, x)", "np.outer(x, x)",
-    "np.matmul(a, b)", "a.T @ u", "(a @ b).T @ (a @ x)", "x @ a.T @ q @ u", "np.tanh(a @ x) @ u", "a.T @ a", "q @ q @ q",
+    "a.T @ u", "(a @ b).T @ (a @ x)", "x @ a.T @ q @ u", "np.tanh(a @ x) @ u", "a.T @ a", "q @ q @ q",
     "np.linalg.solve(q, u)", "np.linalg.solve(q, a)", "np.linalg.inv(q)", "np.linalg.inv(q) @ u", "np.linalg.det(q)",
     "np.log(np.linalg.det(q @ q.T))", "np.linalg.cholesky(q @ q.T)", "np.linalg.cholesky(a @ a.T + 5.0 * np.eye(4)) @ u",
     "u @ np.linalg.solve(q.T @ q, u)", "np.linalg.norm(a @ x - u)", "np.sum((a @ x - u) ** 2) / 4",

@@ -466,7 +466,7 @@ def long_run(number, start, compiled):
             refusals[outcome.strip().splitlines()[-1]] += 1
         elif word not in ("right", "skipped"):
             print(seed, outcome.replace("\n", " | ")[:400], flush=True)
-        if (seed + 1 - start) % 100 == 0:
+        if (seed + 1 - start) % 50 == 0:
             print(seed + 1 - start, dict(counts), flush=True)
     print(dict(counts))
     for message, count in refusals.most_common(12):

@@ -114,3 +114,24 @@ def test_an_argument_that_stays_but_whose_name_moves():
     value, tangent = running.jvp(f, (0,), (np.array([2.0, 3.0]), np.array([1.0, 1.0])), (np.array([1.0, 0.0]),))
     np.testing.assert_allclose(value, [8.0, 27.0])
     np.testing.assert_allclose(tangent, [12.0, 0.0])
+
+
+def test_a_result_of_writes_after_it_went_onto_the_tape():
+    """The array is on the tape from its allocation on: reversed twice, its entries must not be lost."""
+
+    def f(w, x, h):
+        s = 0.0
+        for t in range(x.shape[0]):
+            y = np.empty(3)
+            for i in range(3):
+                y[i] = h[i] * x[t, i] ** 2
+            s += np.sum(y * y) * w[0, t % 3]
+        return s
+
+    arguments = (W, X, V)
+    directions = tuple(RNG.normal(size=a.shape) for a in arguments)
+    expected = difference(f, arguments, directions)
+    for got, right in zip(running.hvp(f, (0, 1, 2), arguments, directions), expected, strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-6, atol=1e-8)
+    with pytest.raises(dv.DerivativeError, match="use forward mode for the outer derivative"):
+        running.grad_grad(f, (0, 1, 2), arguments, directions)

@@ -118,9 +118,10 @@ def conv2d(
 
     Inside `@njit` the words and `padding_mode` must be literals.
 
-    *Derivatives.* [`grad`][derivable.grad] and the other verbs differentiate functions that call this layer, with respect to
-    `x`, `weight` and `bias`, of first and higher order; they call `conv_input_gradient`, `conv_kernel_gradient` and
-    `conv_bias_gradient`. The other arguments carry no derivative. Complex arrays are not differentiated.
+    *Derivatives.* [`grad`][derivable.grad] and the other verbs differentiate functions that call this layer, with
+    respect to `x`, `weight` and `bias`, of first and higher order; their programs call `conv_input_gradient`,
+    `conv_kernel_gradient` and `conv_bias_gradient`. The other arguments carry no derivative. Complex arrays are not
+    differentiated.
 
     Args:
         x: input (batch, channels, height, width) or (channels, height, width).

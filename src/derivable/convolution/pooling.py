@@ -371,22 +371,40 @@ def check_pool_gradient(gradient: Any, expected: Sizes) -> Any:
 
 
 def max_pool1d_tangent(
-    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
-) -> Any:  # fmt: skip
+    tangent: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+) -> Any:
     """Return the derivative of `max_pool1d` along a tangent."""
     return max_pool_tangent(1, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def max_pool2d_tangent(
-    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
-) -> Any:  # fmt: skip
+    tangent: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+) -> Any:
     """Return the derivative of `max_pool2d` along a tangent."""
     return max_pool_tangent(2, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def max_pool3d_tangent(
-    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
-) -> Any:  # fmt: skip
+    tangent: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+) -> Any:
     """Return the derivative of `max_pool3d` along a tangent."""
     return max_pool_tangent(3, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
 
