@@ -90,11 +90,21 @@ from derivable.descent import (
     trust_region_step,
 )
 from derivable.jit import get_num_threads, set_num_threads
+from derivable.stochastic import (
+    Adam,
+    RMSProp,
+    StochasticTrajectory,
+    losses,
+    sample_order,
+    schedules,
+    sgd,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS",
+    "Adam",
     "DerivativeError",
     "DivergenceWarning",
     "Dual",
@@ -102,6 +112,8 @@ __all__ = [
     "Graph",
     "Node",
     "Progress",
+    "RMSProp",
+    "StochasticTrajectory",
     "Tape",
     "Trajectory",
     "avg_pool1d",
@@ -150,6 +162,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "leaky_relu",
+    "losses",
     "max_pool1d",
     "max_pool1d_gradient",
     "max_pool2d",
@@ -162,7 +175,10 @@ __all__ = [
     "problems",
     "proximal_step",
     "relu",
+    "sample_order",
+    "schedules",
     "set_num_threads",
+    "sgd",
     "sigmoid",
     "silu",
     "softplus",

@@ -1,0 +1,16 @@
+"""Stochastic gradient descent: the compiled loop, orders of visit, schedules, updates, and the noise they leave."""
+
+from derivable.stochastic import losses, schedules
+from derivable.stochastic.loops import StochasticTrajectory, sgd
+from derivable.stochastic.orders import sample_order
+from derivable.stochastic.updates import Adam, RMSProp
+
+__all__ = [
+    "Adam",
+    "RMSProp",
+    "StochasticTrajectory",
+    "losses",
+    "sample_order",
+    "schedules",
+    "sgd",
+]
