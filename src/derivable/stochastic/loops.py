@@ -23,6 +23,7 @@ from derivable.descent.trajectory import DivergenceWarning, Progress, Trajectory
 from derivable.jit import kernel
 from derivable.stochastic.components import (
     Parameters,
+    borrow,
     call_block,
     call_row,
     collect,
@@ -99,7 +100,6 @@ class Sizes(NamedTuple):
     b: float
     c: float
     warmup: float
-    table: np.ndarray
 
 
 class State(NamedTuple):
@@ -136,17 +136,18 @@ def sample(
     weights: Any,
     buffers: Any,
     args: Any,
-    state: State,
-    plan: Plan,
+    h: np.ndarray,
+    spare: np.ndarray,
+    order: np.ndarray,
+    in_order: bool,
     start: int,
     stop: int,
 ) -> bool:
-    """Evaluate the gradient on the rows order[start:stop], into state.h; False if its shape is wrong.
+    """Evaluate the gradient on the rows order[start:stop], into the vector `h`; False if its shape is wrong.
 
     By rows (`weights` is an array, `buffers` None): the mean of the rows' gradients, each times its weight. By batches
     (the other way round): what the user's function makes of the whole batch.
     """
-    h, order = state.h, state.order
     if weights is not None:
         if stop - start == 1:
             i = order[start]
@@ -156,7 +157,6 @@ def sample(
                 for j in range(h.size):
                     h[j] *= weights[i]
             return True
-        spare = state.spare
         for j in range(h.size):
             spare[j] = 0
         for k in range(start, stop):
@@ -169,7 +169,7 @@ def sample(
         for j in range(h.size):
             h[j] = spare[j]
     if buffers is not None:
-        if plan.kind == CYCLIC:  # the rows lie one after another: no copy
+        if in_order:  # the rows lie one after another: no copy
             return collect(call_block(gradient, w, data, start, stop - start, args, g), w, h, 0) == h.size
         gather(data, order, start, stop, buffers)
         return collect(call_block(gradient, w, buffers, 0, stop - start, args, g), w, h, 0) == h.size
@@ -205,6 +205,7 @@ def walk(
     buffers: Any,
     args: Any,
     sizes: Sizes,
+    table: np.ndarray,
     rule: Rule,
     memory: Memory,
     plan: Plan,
@@ -220,24 +221,42 @@ def walk(
     Returns:
         The last point that was visited and is finite, and why the kernel returned.
     """
-    u, h = state.u, state.h
+    u, h, before, spare, order, safe = state
+    decay, m, s, a = memory
+    iterates, norms, values, held, evaluated, totals, best, lowest, counts = record
+    in_order = plan.kind == CYCLIC
+    # The simplest step, a row at a time, is written out below: handing the arrays to a function takes longer.
+    plain = rule.kind == PLAIN and rule.momentum == 0 and decay.size == 0 and rule.clip == np.inf
+    fixed, size = sizes.kind == CONSTANT and sizes.warmup == 0, sizes.a
+    single = False
+    if weights is not None:
+        single = plan.batch == 1 and weights.size == 0
     position = first % plan.per_epoch
     event = first
     for p in range(first, last + 1):
         if p > 0:
             if p > plan.average_from:
                 for i in range(u.size):
-                    record.total[i] += u[i]
-            size = step_size(sizes.kind, sizes.a, sizes.b, sizes.c, sizes.warmup, sizes.table, p)
-            update(u, h, size, p, rule, memory)
+                    totals[i] += u[i]
+            if not fixed:
+                size = step_size(sizes.kind, sizes.a, sizes.b, sizes.c, sizes.warmup, table, p)
+            if plain:
+                for i in range(u.size):
+                    u[i] -= u.dtype.type(size) * h[i]
+            else:
+                update(u, h, size, p, rule, decay, m, s, a)
         if position == 0:
-            fill_order(state.order, plan.kind, plan.seed, p // plan.per_epoch)
+            fill_order(order, plan.kind, plan.seed, p // plan.per_epoch)
         start = position * plan.batch
         stop = min(start + plan.batch, plan.n)
         if weights is not None:
-            if start + AHEAD < plan.n:
-                prefetch(data, state.order[start + AHEAD])
-        if not sample(gradient, w, g, data, weights, buffers, args, state, plan, start, stop):
+            if not in_order and start + AHEAD < plan.n:
+                prefetch(data, order[start + AHEAD])
+        if single:
+            if weights is not None:
+                if collect(call_row(gradient, w, data, order[start], args, g), w, h, 0) != h.size:
+                    return p, WRONG_SHAPE
+        elif not sample(gradient, w, g, data, weights, buffers, args, h, spare, order, in_order, start, stop):
             return p, WRONG_SHAPE
         position += 1
         if position == plan.per_epoch:
@@ -254,37 +273,83 @@ def walk(
         if not length < np.inf or not norm(u, sum_of_squares(u)) < np.inf:
             return p, NOT_FINITE
         if evaluating:
-            k = record.counts[0]
+            k = counts[0]
             watched = 0.0
             if value is not None:
                 f = mean_value(value, w, g, data, weights, buffers, args, plan.batch)
-                record.values[k] = f
+                values[k] = f
                 watched = f
                 if held_out is not None:
                     watched = mean_value(value, w, g, held_out, no_weights, buffers, args, plan.batch)
-                    record.held_out[k] = watched
+                    held[k] = watched
                 if not abs(f) < np.inf or not abs(watched) < np.inf:
                     return p, BAD_VALUE
-            record.norms[k] = length
-            record.evaluated[k] = p
-            record.counts[0] = k + 1
+            norms[k] = length
+            evaluated[k] = p
+            counts[0] = k + 1
             if value is not None:
-                record.counts[1] += 1
-                if watched < record.lowest[0]:
-                    if watched < record.lowest[0] - plan.min_delta:
-                        record.counts[1] = 0
-                    record.lowest[0] = watched
+                counts[1] += 1
+                if watched < lowest[0]:
+                    if watched < lowest[0] - plan.min_delta:
+                        counts[1] = 0
+                    lowest[0] = watched
                     for i in range(u.size):
-                        record.best[i] = u[i]
+                        best[i] = u[i]
         if plan.keep > 0 and p % plan.keep == 0:
             for i in range(u.size):
-                record.iterates[p // plan.keep, i] = u[i]
+                iterates[p // plan.keep, i] = u[i]
         for i in range(u.size):
-            state.before[i] = u[i]
-        state.safe[0] = p
-        if evaluating and plan.patience > 0 and record.counts[1] >= plan.patience:
+            before[i] = u[i]
+        safe[0] = p
+        if evaluating and plan.patience > 0 and counts[1] >= plan.patience:
             return p, STOPPED
     return last, VISITED
+
+
+@kernel
+def enter(
+    gradient: Any,
+    value: Any,
+    w: Any,
+    g: Any,
+    data: Any,
+    held_out: Any,
+    weights: Any,
+    no_weights: Any,
+    buffers: Any,
+    args: Any,
+    sizes: Any,
+    table: Any,
+    rule: Any,
+    memory: Any,
+    plan: Any,
+    state: Any,
+    record: Any,
+    first: Any,
+    last: Any,
+) -> tuple[int, int]:
+    """Call `walk` with arrays whose references need no counting."""
+    return walk(
+        gradient,
+        value,
+        borrow(w),
+        borrow(g),
+        borrow(data),
+        borrow(held_out),
+        borrow(weights),
+        borrow(no_weights),
+        borrow(buffers),
+        borrow(args),
+        sizes,
+        borrow(table),
+        rule,
+        borrow(memory),
+        plan,
+        borrow(state),
+        borrow(record),
+        first,
+        last,
+    )
 
 
 def sgd(
@@ -431,7 +496,7 @@ def sgd(
     dtype = parameters.flat.dtype
     schedule = as_schedule(step, total)
     _check_sizes(schedule, dtype, total)
-    settings = make_rule(rule, momentum, nesterov, _decay(weight_decay, parameters), clip)
+    settings = make_rule(rule, momentum, nesterov, clip)
     share = _weights(weights, n, batched)
     if value is None:
         for given, name in ((held_out, "held_out"), (patience, "patience")):
@@ -473,7 +538,7 @@ def sgd(
     )
     record = _make_record(plan, size, dtype, loss is not None, others is not None, average is not None)
     buffers = tuple(np.empty((batch, *x.shape[1:]), x.dtype) for x in data) if batched else None
-    memory = make_memory(settings, size, dtype)
+    memory = make_memory(settings, _decay(weight_decay, parameters), size, dtype)
     rest = (
         parameters.w,
         parameters.view(gradient_there),
@@ -483,18 +548,19 @@ def sgd(
         None if batched else np.empty(0, dtype),
         buffers,
         args,
-        Sizes(*schedule.numbers),
+        Sizes(*schedule.numbers[:-1]),
+        schedule.numbers[-1],
         settings,
         memory,
         plan,
         state,
         record,
     )
-    enter = launch(walk, slope, loss, *rest, 0, 0)
-    run = _Run(parameters, plan, schedule, settings, record, state, slope, data, args, batched, average is not None)
+    begin = launch(enter, slope, loss, *rest, 0, 0)
+    run = _Run(parameters, plan, schedule, settings, memory, record, state, slope, data, args, batched, average is not None)
 
     def advance(first: int, last: int) -> tuple[int, int]:
-        return enter(slope.function, loss and loss.function, *rest, first, last)
+        return begin(slope.function, loss and loss.function, *rest, first, last)
 
     return run.drive(advance, callback, check_count(every, "every"), progress)
 
@@ -599,6 +665,7 @@ class _Run:
         plan: Plan,
         schedule: Schedule,
         rule: Rule,
+        memory: Memory,
         record: Record,
         state: State,
         slope: Prepared,
@@ -607,7 +674,7 @@ class _Run:
         batched: bool,
         averaged: bool,
     ):
-        self.parameters, self.plan, self.schedule, self.rule = parameters, plan, schedule, rule
+        self.parameters, self.plan, self.schedule, self.rule, self.memory = parameters, plan, schedule, rule, memory
         self.record, self.state, self.slope, self.data, self.args = record, state, slope, data, args
         self.batched, self.averaged = batched, averaged
         self.start = parameters.flat.copy()
@@ -752,7 +819,7 @@ class _Run:
         size = float(np.max(sizes)) if np.size(sizes) else self.schedule(1)
         values = run.values
         start, end = self.start, self.parameters.flat
-        gradient = self.mean_gradient(256)
+        gradient = self.mean_gradient(64)
         if run.reason == "diverged":
             which = "the value" if status == BAD_VALUE else "the point or its gradient"
             what = f"sgd diverged: after {self.failed} of {self.plan.steps} steps {which} is not finite"
@@ -761,6 +828,8 @@ class _Run:
                 return None
             what = f"sgd went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps"
         else:
+            if not run.gradient_norms[-1] > 2 * run.gradient_norms[0]:
+                return None  # a cheap look; the next costs many calls from Python
             with np.errstate(all="ignore"):
                 norms = [float(np.linalg.norm(gradient(p))) for p in (start, end)]
             if not norms[1] > norms[0]:
@@ -775,7 +844,7 @@ class _Run:
         beta = self.rule.momentum
         limit = 2 * (1 + beta) / (1 + 2 * beta if self.rule.nesterov else 1)
         formula = "2/L" if beta == 0 else f"{limit:.3g}/L (with momentum {beta:g})"
-        decay = float(self.rule.decay.max()) if self.rule.decay.size else 0.0
+        decay = float(self.memory.decay.max()) if self.memory.decay.size else 0.0
         smooth = max(curvature(gradient, start), curvature(gradient, end)) + decay
         if size * smooth > limit:
             return (

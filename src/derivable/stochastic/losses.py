@@ -45,7 +45,7 @@ class Loss:
         return f"Loss({self.name})"
 
 
-@kernel(fastmath=SUMS)
+@kernel(fastmath=SUMS, forceinline=True)
 def inner(w: np.ndarray, x: np.ndarray) -> float:
     """Return the model's output for one row."""
     d = x.size
@@ -66,7 +66,7 @@ def spread(slope: float, x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
         out[d] = s
 
 
-@kernel
+@kernel(forceinline=True)
 def logistic_slope(z: float, y: float) -> float:
     """Return the derivative of log(1 + exp(-y z)) by z."""
     return -y / (1 + np.exp(y * z))

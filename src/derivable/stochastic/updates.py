@@ -111,18 +111,18 @@ class Rule(NamedTuple):
     eps: float
     flag: bool  # decoupled (Adam), centered (RMSProp)
     clip: float  # infinity: never
-    decay: np.ndarray  # (0,): none; (1,): for all; (n,): one for each number
 
 
 class Memory(NamedTuple):
-    """What a rule remembers from step to step; of no elements where it is not used."""
+    """The arrays of a rule, of no elements where they are not used."""
 
+    decay: np.ndarray  # weight decay; (0,): none; (1,): for all; (n,): one for each number
     first: np.ndarray  # momentum's buffer, Adam's m
     second: np.ndarray  # Adam's and RMSProp's running mean of squares
     third: np.ndarray  # centred RMSProp's running mean
 
 
-def make_rule(rule: Any, momentum: Any, nesterov: Any, decay: np.ndarray, clip: Any) -> Rule:
+def make_rule(rule: Any, momentum: Any, nesterov: Any, clip: Any) -> Rule:
     """Check the hyperparameters of an update and write them down as numbers."""
     momentum = _check_fraction(momentum, "momentum")
     if not isinstance(nesterov, (bool, np.bool_)):
@@ -131,32 +131,45 @@ def make_rule(rule: Any, momentum: Any, nesterov: Any, decay: np.ndarray, clip: 
         raise ValueError("nesterov needs momentum > 0, and no rule of its own")
     largest = np.inf if clip is None else check_positive(clip, "clip")
     if rule is None:
-        return Rule(PLAIN, momentum, bool(nesterov), 0.0, 0.0, 0.0, False, largest, decay)
+        return Rule(PLAIN, momentum, bool(nesterov), 0.0, 0.0, 0.0, False, largest)
     if isinstance(rule, Adam):
         if momentum:
             raise ValueError("momentum must be 0 with Adam, which has its own: beta1")
         numbers = float(rule.beta1), float(rule.beta2), float(rule.eps), bool(rule.decoupled)
-        return Rule(ADAM, 0.0, False, *numbers, largest, decay)
+        return Rule(ADAM, 0.0, False, *numbers, largest)
     if isinstance(rule, RMSProp):
         numbers = float(rule.alpha), 0.0, float(rule.eps), bool(rule.centered)
-        return Rule(RMSPROP, momentum, False, *numbers, largest, decay)
+        return Rule(RMSPROP, momentum, False, *numbers, largest)
     raise TypeError(f"rule must be None, an Adam or an RMSProp, got {type(rule).__name__}")
 
 
-def make_memory(rule: Rule, n: int, dtype: Any) -> Memory:
+def make_memory(rule: Rule, decay: np.ndarray, n: int, dtype: Any) -> Memory:
     """Return the zeros from which a rule starts."""
     first = n if rule.momentum > 0 or rule.kind == ADAM else 0
     second = n if rule.kind != PLAIN else 0
     third = n if rule.kind == RMSPROP and rule.flag else 0
-    return Memory(np.zeros(first, dtype), np.zeros(second, dtype), np.zeros(third, dtype))
+    return Memory(decay, np.zeros(first, dtype), np.zeros(second, dtype), np.zeros(third, dtype))
 
 
 @kernel
-def update(u: np.ndarray, h: np.ndarray, step: float, t: int, rule: Rule, memory: Memory) -> None:
-    """Take step t = 1, 2, ... of size `step` from the point `u` along the sampled gradient `h`, which is used up."""
+def update(
+    u: np.ndarray,
+    h: np.ndarray,
+    step: float,
+    t: int,
+    rule: Rule,
+    decay: np.ndarray,
+    m: np.ndarray,
+    s: np.ndarray,
+    a: np.ndarray,
+) -> None:
+    """Take step t = 1, 2, ... of size `step` from the point `u` along the sampled gradient `h`, which is used up.
+
+    The last four are the arrays of a `Memory`. They come one by one: taken out of a tuple, each would count a
+    reference at every step.
+    """
     n = u.size
     size = u.dtype.type(step)  # float32 stays float32
-    decay = rule.decay
     if rule.clip < np.inf:
         length = norm(h, sum_of_squares(h))
         if length > rule.clip:
@@ -180,7 +193,7 @@ def update(u: np.ndarray, h: np.ndarray, step: float, t: int, rule: Rule, memory
             for i in range(n):
                 u[i] -= size * h[i]
             return
-        beta, m = u.dtype.type(rule.momentum), memory.first
+        beta = u.dtype.type(rule.momentum)
         if rule.nesterov:
             for i in range(n):
                 m[i] = beta * m[i] + h[i]
@@ -190,7 +203,6 @@ def update(u: np.ndarray, h: np.ndarray, step: float, t: int, rule: Rule, memory
                 m[i] = beta * m[i] + h[i]
                 u[i] -= size * m[i]
     elif rule.kind == ADAM:
-        m, s = memory.first, memory.second
         b1, b2, eps = u.dtype.type(rule.beta1), u.dtype.type(rule.beta2), u.dtype.type(rule.eps)
         c1, c2 = u.dtype.type(1 - rule.beta1), u.dtype.type(1 - rule.beta2)
         scaled = u.dtype.type(step / (1 - rule.beta1**t))
@@ -200,9 +212,8 @@ def update(u: np.ndarray, h: np.ndarray, step: float, t: int, rule: Rule, memory
             s[i] = b2 * s[i] + c2 * h[i] * h[i]
             u[i] -= scaled * m[i] / (np.sqrt(s[i]) * root + eps)
     else:
-        s, a = memory.second, memory.third
         alpha, rest, eps = u.dtype.type(rule.beta1), u.dtype.type(1 - rule.beta1), u.dtype.type(rule.eps)
-        beta, m = u.dtype.type(rule.momentum), memory.first
+        beta = u.dtype.type(rule.momentum)
         for i in range(n):
             s[i] = alpha * s[i] + rest * h[i] * h[i]
             square = s[i]
