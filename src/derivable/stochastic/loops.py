@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numba
 import numpy as np
+from numba import types
 
 from derivable.descent.functions import Prepared, launch, prepare_args
 from derivable.descent.loops import LARGEST_RECORD, curvature, norm, sum_of_squares
@@ -32,6 +34,7 @@ from derivable.stochastic.components import (
     prepare_component,
     prepare_data,
 )
+from derivable.stochastic.linear import AHEAD, linear_steps
 from derivable.stochastic.orders import CYCLIC, MOST_ROWS, ORDERS, Order, check_seed, fill_order
 from derivable.stochastic.schedules import CONSTANT, Schedule, as_schedule, step_size, write_sizes
 from derivable.stochastic.updates import ADAM, PLAIN, Adam, Memory, RMSProp, Rule, make_memory, make_rule, update
@@ -43,7 +46,6 @@ __all__ = ["StochasticTrajectory", "sgd"]
 VISITED, STOPPED, NOT_FINITE, BAD_VALUE, WRONG_SHAPE = range(5)
 
 CHECK = 1024  # steps between two looks at whether the point is still finite
-AHEAD = 8  # rows between the one worked on and the one asked for from memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +125,8 @@ class Record(NamedTuple):
     evaluated: np.ndarray
     total: np.ndarray
     best: np.ndarray
-    lowest: np.ndarray  # (1,)
-    counts: np.ndarray  # evaluations so far; evaluations since the lowest value
+    lowest: np.ndarray  # the lowest value; the value that the next has to fall below, by `min_delta`
+    counts: np.ndarray  # evaluations so far; evaluations since the value last fell
 
 
 @kernel
@@ -150,7 +152,7 @@ def sample(
     """
     if weights is not None:
         if stop - start == 1:
-            i = order[start]
+            i = np.int64(order[start])
             if collect(call_row(gradient, w, data, i, args, g), w, h, 0) != h.size:
                 return False
             if weights.size > 0:
@@ -160,7 +162,7 @@ def sample(
         for j in range(h.size):
             spare[j] = 0
         for k in range(start, stop):
-            i = order[k]
+            i = np.int64(order[k])
             if collect(call_row(gradient, w, data, i, args, g), w, h, 0) != h.size:
                 return False
             share = (weights[i] if weights.size > 0 else 1.0) / (stop - start)
@@ -195,6 +197,7 @@ def mean_value(value: Any, w: Any, g: Any, data: Any, weights: Any, buffers: Any
 @kernel
 def walk(
     gradient: Any,
+    slope: Any,
     value: Any,
     w: Any,
     g: Any,
@@ -226,14 +229,17 @@ def walk(
     iterates, norms, values, held, evaluated, totals, best, lowest, counts = record
     in_order = plan.kind == CYCLIC
     # The simplest step, a row at a time, is written out below: handing the arrays to a function takes longer.
-    plain = rule.kind == PLAIN and rule.momentum == 0 and decay.size == 0 and rule.clip == np.inf
+    simple = rule.kind == PLAIN and rule.momentum == 0 and rule.clip == np.inf
+    plain = simple and decay.size == 0
     fixed, size = sizes.kind == CONSTANT and sizes.warmup == 0, sizes.a
     single = False
     if weights is not None:
         single = plan.batch == 1 and weights.size == 0
     position = first % plan.per_epoch
     event = first
-    for p in range(first, last + 1):
+    p = first - 1
+    while p < last:
+        p += 1
         if p > 0:
             if p > plan.average_from:
                 for i in range(u.size):
@@ -247,6 +253,19 @@ def walk(
                 update(u, h, size, p, rule, decay, m, s, a)
         if position == 0:
             fill_order(order, plan.kind, plan.seed, p // plan.per_epoch)
+        if slope is not None:
+            if single and simple and plan.average_from >= plan.steps:
+                # Go through the points before the next at which something is due without writing a gradient.
+                until = min(event, last, p + plan.per_epoch - position)
+                if until > p:
+                    linear_steps(
+                        slope, u, data, order, not in_order, position, position + until - p, p + 1, sizes, table, decay
+                    )
+                    position += until - p
+                    p = until
+                    if position == plan.per_epoch:
+                        position = 0
+                        fill_order(order, plan.kind, plan.seed, p // plan.per_epoch)
         start = position * plan.batch
         stop = min(start + plan.batch, plan.n)
         if weights is not None:
@@ -254,7 +273,7 @@ def walk(
                 prefetch(data, order[start + AHEAD])
         if single:
             if weights is not None:
-                if collect(call_row(gradient, w, data, order[start], args, g), w, h, 0) != h.size:
+                if collect(call_row(gradient, w, data, np.int64(order[start]), args, g), w, h, 0) != h.size:
                     return p, WRONG_SHAPE
         elif not sample(gradient, w, g, data, weights, buffers, args, h, spare, order, in_order, start, stop):
             return p, WRONG_SHAPE
@@ -289,9 +308,10 @@ def walk(
             counts[0] = k + 1
             if value is not None:
                 counts[1] += 1
+                if watched < lowest[1] - plan.min_delta:
+                    counts[1] = 0
+                    lowest[1] = watched
                 if watched < lowest[0]:
-                    if watched < lowest[0] - plan.min_delta:
-                        counts[1] = 0
                     lowest[0] = watched
                     for i in range(u.size):
                         best[i] = u[i]
@@ -309,6 +329,7 @@ def walk(
 @kernel
 def enter(
     gradient: Any,
+    slope: Any,
     value: Any,
     w: Any,
     g: Any,
@@ -331,6 +352,7 @@ def enter(
     """Call `walk` with arrays whose references need no counting."""
     return walk(
         gradient,
+        slope,
         value,
         borrow(w),
         borrow(g),
@@ -533,7 +555,7 @@ def sgd(
         h=gradient_there,
         before=parameters.flat.copy(),
         spare=np.zeros(size if batch > 1 and not batched else 0),
-        order=np.zeros(n, np.int64),
+        order=np.zeros(n, np.uint32),  # half of int64's memory: it is visited at random
         safe=np.zeros(1, np.int64),
     )
     record = _make_record(plan, size, dtype, loss is not None, others is not None, average is not None)
@@ -556,13 +578,31 @@ def sgd(
         state,
         record,
     )
-    begin = launch(enter, slope, loss, *rest, 0, 0)
+    shortcut = _shortcut(gradient, parameters, data, batched)
+    begin = launch(enter, slope, shortcut, loss, *rest, 0, 0)
     run = _Run(parameters, plan, schedule, settings, memory, record, state, slope, data, args, batched, average is not None)
 
     def advance(first: int, last: int) -> tuple[int, int]:
-        return begin(slope.function, loss and loss.function, *rest, first, last)
+        return begin(slope.function, shortcut and shortcut.function, loss and loss.function, *rest, first, last)
 
     return run.drive(advance, callback, check_count(every, "every"), progress)
+
+
+def _shortcut(gradient: Any, parameters: Parameters, data: tuple[np.ndarray, ...], batched: bool) -> Prepared | None:
+    """Return the slope of a linear model's loss, compiled, where the gradient carries one and the data are a table."""
+    slope = getattr(gradient, "slope", None)
+    if slope is None or batched or parameters.kind != "array" or len(data) != 2:
+        return None
+    X, y = data
+    if X.ndim != 2 or y.ndim != 1 or X.dtype.kind != "f" or y.dtype.kind not in "if":
+        return None
+    if parameters.w.shape not in ((X.shape[1],), (X.shape[1] + 1,)):
+        return None
+    if numba.config.DISABLE_JIT:
+        return Prepared(slope, None, parameters.flat.dtype, slope)
+    signature = types.float64(types.float64, types.float64)
+    slope.compile(signature.args)
+    return Prepared(slope, types.FunctionType(signature), parameters.flat.dtype, slope)
 
 
 # --------------------------------------------------------------------------------------- checks of arguments
@@ -580,12 +620,12 @@ def _check_sizes(schedule: Schedule, dtype: Any, steps: int) -> None:
 def _decay(weight_decay: Any, parameters: Parameters) -> np.ndarray:
     if not isinstance(weight_decay, tuple) and np.ndim(weight_decay) == 0:
         number = _at_least_zero(weight_decay, "weight_decay")
-        return np.array([number] if number > 0 else [], np.float64)
+        return np.full(parameters.flat.size if number > 0 else 0, number)
     decay = parameters.vector(weight_decay, "weight_decay")
     check_finite(decay, "weight_decay")
     if decay.min() < 0:
         raise ValueError(f"weight_decay must be at least 0 everywhere, got {decay.min()}")
-    return decay if decay.size > 1 or decay[0] > 0 else decay[:0]
+    return decay if decay.max() > 0 else decay[:0]
 
 
 def _weights(weights: Any, n: int, batched: bool) -> np.ndarray:
@@ -648,7 +688,7 @@ def _make_record(plan: Plan, size: int, dtype: Any, valued: bool, others: bool, 
         evaluated=np.empty(evaluations, np.int64),
         total=np.zeros(size if averaged else 0),
         best=np.empty(size if valued else 0, dtype),
-        lowest=np.array([np.inf]),
+        lowest=np.full(2, np.inf),
         counts=np.zeros(2, np.int64),
     )
 

@@ -21,6 +21,26 @@ __all__ = ["Loss", "hinge", "logistic", "squared"]
 SUMS = {"reassoc"}
 
 
+class LinearGradient(InPlace):
+    """An in-place gradient that also carries its slope, and knows which labels it takes.
+
+    Attributes:
+        slope: `slope(z, y)`, the derivative of the loss by the model's output, compiled.
+        labels: the allowed values of y; empty for any.
+    """
+
+    def __init__(self, into: Callable[..., Any], slope: Callable[..., Any], labels: tuple[float, ...] = ()):
+        super().__init__(into)
+        self.slope, self.labels = slope, labels
+
+    def check(self, data: tuple[np.ndarray, ...]) -> None:
+        """Raise ValueError if `data` are not rows and their labels."""
+        if len(data) != 2 or data[0].ndim != 2 or data[1].ndim != 1:
+            raise ValueError(f"data must be (X, y), got arrays of {[x.ndim for x in data]} dimension(s)")
+        if self.labels and not np.isin(data[1], self.labels).all():
+            raise ValueError(f"data[1] must hold the labels +1 and -1, got {np.unique(data[1])[:5]}")
+
+
 @dataclass(frozen=True, eq=False)
 class Loss:
     """A loss of a linear model.
@@ -92,9 +112,15 @@ def hinge_value(w: np.ndarray, x: np.ndarray, y: float) -> float:
 
 
 @kernel
+def hinge_slope(z: float, y: float) -> float:
+    """Return a subderivative of max(0, 1 - y z): 0 where y z > 1, and -y elsewhere, the kink included."""
+    return -y if y * z <= 1 else 0.0
+
+
+@kernel
 def hinge_gradient(w: np.ndarray, x: np.ndarray, y: float, out: np.ndarray) -> None:
-    """Write a subgradient of the hinge loss: 0 where y z > 1, and -y x elsewhere (at the kink, too, as scikit-learn)."""
-    spread(-y if y * inner(w, x) <= 1 else 0.0, x, w, out)
+    """Write a subgradient of the hinge loss."""
+    spread(hinge_slope(inner(w, x), y), x, w, out)
 
 
 @kernel
@@ -104,9 +130,15 @@ def squared_value(w: np.ndarray, x: np.ndarray, y: float) -> float:
 
 
 @kernel
+def squared_slope(z: float, y: float) -> float:
+    """Return the derivative of (z - y)^2 / 2 by z."""
+    return z - y
+
+
+@kernel
 def squared_gradient(w: np.ndarray, x: np.ndarray, y: float, out: np.ndarray) -> None:
     """Write the gradient of the squared loss."""
-    spread(inner(w, x) - y, x, w, out)
+    spread(squared_slope(inner(w, x), y), x, w, out)
 
 
 @kernel
@@ -172,13 +204,32 @@ def squared_batch_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.
         add_row((inner(w, X[i]) - y[i]) / X.shape[0], X[i], w, out)
 
 
+SIGNS = (-1.0, 1.0)
+
 # log(1 + exp(-y z)) for labels y = +1 and -1.
 logistic = Loss(
-    "logistic", logistic_value, InPlace(logistic_gradient), logistic_batch_value, InPlace(logistic_batch_gradient), 0.25
+    "logistic",
+    logistic_value,
+    LinearGradient(logistic_gradient, logistic_slope, SIGNS),
+    logistic_batch_value,
+    LinearGradient(logistic_batch_gradient, logistic_slope, SIGNS),
+    0.25,
 )
 # max(0, 1 - y z) for labels y = +1 and -1.
-hinge = Loss("hinge", hinge_value, InPlace(hinge_gradient), hinge_batch_value, InPlace(hinge_batch_gradient), None)
+hinge = Loss(
+    "hinge",
+    hinge_value,
+    LinearGradient(hinge_gradient, hinge_slope, SIGNS),
+    hinge_batch_value,
+    LinearGradient(hinge_batch_gradient, hinge_slope, SIGNS),
+    None,
+)
 # (z - y)^2 / 2.
 squared = Loss(
-    "squared", squared_value, InPlace(squared_gradient), squared_batch_value, InPlace(squared_batch_gradient), 1.0
+    "squared",
+    squared_value,
+    LinearGradient(squared_gradient, squared_slope),
+    squared_batch_value,
+    LinearGradient(squared_batch_gradient, squared_slope),
+    1.0,
 )

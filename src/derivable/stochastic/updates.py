@@ -116,7 +116,7 @@ class Rule(NamedTuple):
 class Memory(NamedTuple):
     """The arrays of a rule, of no elements where they are not used."""
 
-    decay: np.ndarray  # weight decay; (0,): none; (1,): for all; (n,): one for each number
+    decay: np.ndarray  # weight decay; (0,): none; (n,): one for each number
     first: np.ndarray  # momentum's buffer, Adam's m
     second: np.ndarray  # Adam's and RMSProp's running mean of squares
     third: np.ndarray  # centred RMSProp's running mean
@@ -180,11 +180,7 @@ def update(
         decoupled = rule.kind == ADAM and rule.flag
         if decoupled:
             for i in range(n):
-                u[i] *= u.dtype.type(1 - step * decay[i if decay.size > 1 else 0])
-        elif decay.size == 1:
-            lam = u.dtype.type(decay[0])
-            for i in range(n):
-                h[i] += lam * u[i]
+                u[i] *= u.dtype.type(1 - step * decay[i])
         else:
             for i in range(n):
                 h[i] += u.dtype.type(decay[i]) * u[i]
