@@ -2,14 +2,18 @@
 
 from derivable.stochastic import losses, schedules
 from derivable.stochastic.loops import StochasticTrajectory, sgd
+from derivable.stochastic.noise import ExpectedStep, expected_step, noise_ball
 from derivable.stochastic.orders import sample_order
 from derivable.stochastic.updates import Adam, RMSProp
 
 __all__ = [
     "Adam",
+    "ExpectedStep",
     "RMSProp",
     "StochasticTrajectory",
+    "expected_step",
     "losses",
+    "noise_ball",
     "sample_order",
     "schedules",
     "sgd",

@@ -89,9 +89,9 @@ def sample_order(n: int, order: Order = "shuffle", *, seed: int = 0, epoch: int 
         import derivable as dv
 
         print(dv.sample_order(6, seed=1), dv.sample_order(6, seed=1, epoch=1))
-        #> [0 0 0 0 0 0] [0 0 0 0 0 0]
+        #> [1 0 3 4 5 2] [3 0 2 1 5 4]
         print(dv.sample_order(6, "replacement", seed=1))
-        #> [0 0 0 0 0 0]
+        #> [0 1 4 3 2 2]
         ```
 
     References:
