@@ -35,8 +35,15 @@ def by_sklearn(model, X, y, epochs, order):
         rows = order[e]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.partial_fit(X[rows], y[rows], **({"classes": [-1, 1]} if hasattr(model, "predict_proba") or e == 0
-                                                   and model.__class__.__name__ == "SGDClassifier" else {}))
+            model.partial_fit(
+                X[rows],
+                y[rows],
+                **(
+                    {"classes": [-1, 1]}
+                    if hasattr(model, "predict_proba") or e == 0 and model.__class__.__name__ == "SGDClassifier"
+                    else {}
+                ),
+            )
     return np.append(model.coef_.ravel(), model.intercept_)
 
 
@@ -120,7 +127,15 @@ def test_optimizer_over_100_steps(name, diabetes):
     X, y = X[:n].copy(), y[:n].copy()
     start = np.random.default_rng(1).normal(size=d)
     run = dv.sgd(
-        dv.losses.squared.batch_gradient, start, (X, y), step=0.02, steps=100, batch=batch, batched=True, keep="all", **ours
+        dv.losses.squared.batch_gradient,
+        start,
+        (X, y),
+        step=0.02,
+        steps=100,
+        batch=batch,
+        batched=True,
+        keep="all",
+        **ours,
     )
     w = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     optimizer = getattr(torch.optim, kind)([w], lr=0.02, **theirs)

@@ -55,9 +55,7 @@ def linear_steps(
         if ahead and k + AHEAD < order.size:
             prefetch(data, order[k + AHEAD])
         if not fixed:
-            size = u.dtype.type(
-                step_size(sizes.kind, sizes.a, sizes.b, sizes.c, sizes.warmup, table, t + k - start)
-            )
+            size = u.dtype.type(step_size(sizes.kind, sizes.a, sizes.b, sizes.c, sizes.warmup, table, t + k - start))
         s = u.dtype.type(slope(np.float64(row_product(u, X, i)), np.float64(y[i])))
         if decay.size > 0:
             for j in range(d):

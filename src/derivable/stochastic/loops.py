@@ -580,7 +580,9 @@ def sgd(
     )
     shortcut = _shortcut(gradient, parameters, data, batched)
     begin = launch(enter, slope, shortcut, loss, *rest, 0, 0)
-    run = _Run(parameters, plan, schedule, settings, memory, record, state, slope, data, args, batched, average is not None)
+    run = _Run(
+        parameters, plan, schedule, settings, memory, record, state, slope, data, args, batched, average is not None
+    )
 
     def advance(first: int, last: int) -> tuple[int, int]:
         return begin(slope.function, shortcut and shortcut.function, loss and loss.function, *rest, first, last)
@@ -747,7 +749,9 @@ class _Run:
                 if status == WRONG_SHAPE:
                     raise ValueError(self.wrong_shape())
                 if first == 0 and not np.array_equal(flat, self.start) and status in (VISITED, STOPPED):
-                    raise ValueError("gradient and value must not modify w: after one call at w0 it holds other numbers")
+                    raise ValueError(
+                        "gradient and value must not modify w: after one call at w0 it holds other numbers"
+                    )
                 if status in (NOT_FINITE, BAD_VALUE):
                     if first == 0:
                         raise ValueError(self.not_finite_at_start(status))
@@ -847,7 +851,9 @@ class _Run:
     def not_finite_at_start(self, status: int) -> str:
         if status == BAD_VALUE:
             return "value at w0 must be finite, got NaN or an infinity"
-        message = f"gradient at w0 must be finite, got {self.state.h[~np.isfinite(self.state.h)][:1]} on the first batch"
+        message = (
+            f"gradient at w0 must be finite, got {self.state.h[~np.isfinite(self.state.h)][:1]} on the first batch"
+        )
         for k, x in enumerate(self.data):
             if x.dtype.kind in "fc" and not np.isfinite(x).all():
                 message += f"; data[{k}] holds NaN or infinities"

@@ -188,9 +188,7 @@ def as_schedule(step: Any, steps: int) -> Schedule:
 
 
 @kernel
-def write_sizes(
-    kind: int, a: float, b: float, c: float, warmup: float, table: np.ndarray, out: np.ndarray
-) -> None:
+def write_sizes(kind: int, a: float, b: float, c: float, warmup: float, table: np.ndarray, out: np.ndarray) -> None:
     """Write the sizes of the first steps."""
     for i in range(out.size):
         out[i] = step_size(kind, a, b, c, warmup, table, i + 1)
