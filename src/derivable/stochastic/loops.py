@@ -779,7 +779,7 @@ class _Run:
             raise
         finally:
             if bar:
-                bar.close()
+                bar.close(reached, self.latest() if reached >= 0 else None)
         run = self.finish(reached, reason)
         if problem := self.divergence(run, status):
             warnings.warn(problem, DivergenceWarning, stacklevel=3)
@@ -923,7 +923,7 @@ class _Bar:
     def show(self, reached: int, value: float | None) -> None:
         """Draw it, at most ten times a second."""
         now = time.perf_counter()
-        if now - self.shown < 0.1 and reached < self.plan.steps:
+        if now - self.shown < 0.1:
             return
         self.shown = now
         done = reached / self.plan.steps
@@ -932,6 +932,8 @@ class _Bar:
             text += f", value {value:.6g}"
         print(text, end="", file=sys.stderr, flush=True)
 
-    def close(self) -> None:
-        """End the line."""
+    def close(self, reached: int, value: float | None) -> None:
+        """Draw it once more and end the line."""
+        self.shown = 0.0
+        self.show(max(reached, 0), value)
         print(file=sys.stderr, flush=True)
