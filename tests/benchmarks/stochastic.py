@@ -42,7 +42,13 @@ def epoch(n, d, repeats, loss="log_loss", epochs=1):
     ours = {"log_loss": dv.losses.logistic, "hinge": dv.losses.hinge}[loss]
     for order in ("cyclic", "shuffle"):
         model = SGDClassifier(
-            loss=loss, penalty=None, learning_rate="constant", eta0=0.01, max_iter=epochs, tol=None, shuffle=order == "shuffle"
+            loss=loss,
+            penalty=None,
+            learning_rate="constant",
+            eta0=0.01,
+            max_iter=epochs,
+            tol=None,
+            shuffle=order == "shuffle",
         )
         results = {}
 
@@ -86,7 +92,14 @@ def batches(n=32_000, d=50, b=32, repeats=5):
 
     def mine(order="cyclic", steps=few):
         results[order] = dv.sgd(
-            dv.losses.logistic.batch_gradient, np.zeros(d), (X, y), step=0.05, steps=steps, batch=b, batched=True, order=order
+            dv.losses.logistic.batch_gradient,
+            np.zeros(d),
+            (X, y),
+            step=0.05,
+            steps=steps,
+            batch=b,
+            batched=True,
+            order=order,
         ).last
 
     theirs, own = take_turns([eager, mine], repeats)

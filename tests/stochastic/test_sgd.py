@@ -177,10 +177,13 @@ def test_any_layout_of_data_gives_the_same_points():
     expected = dv.sgd(squared.gradient, np.zeros(4), (X, y), step=0.05, epochs=2).last
     frozen = X.copy()
     frozen.flags.writeable = False
-    for data in ((np.asfortranarray(X), y), (X[::-1][::-1], y), (np.repeat(X, 2, axis=0)[::2], y), (X.astype(">f8"), y)):
-        np.testing.assert_array_equal(
-            dv.sgd(squared.gradient, np.zeros(4), data, step=0.05, epochs=2).last, expected
-        )
+    for data in (
+        (np.asfortranarray(X), y),
+        (X[::-1][::-1], y),
+        (np.repeat(X, 2, axis=0)[::2], y),
+        (X.astype(">f8"), y),
+    ):
+        np.testing.assert_array_equal(dv.sgd(squared.gradient, np.zeros(4), data, step=0.05, epochs=2).last, expected)
     np.testing.assert_array_equal(
         dv.sgd(squared.gradient, np.zeros(4), (frozen, y), step=0.05, epochs=2).last, expected
     )
@@ -475,6 +478,15 @@ def test_bad_gradients_and_starts_are_named(gradient, w0, error, message):
         dv.sgd(gradient, w0, ROWS, step=0.1, epochs=1)
 
 
+@pytest.mark.parametrize("place", ["row", "label"])
+def test_nan_in_a_linear_model_is_found(place):
+    X, y = table()
+    (X if place == "row" else y)[7] = np.nan
+    for options in ({"epochs": 2}, {"steps": 3}, {"epochs": 2, "batch": 5}):
+        with pytest.raises(ValueError, match=rf"data\[{place == 'label':d}\] must not hold NaN"):
+            dv.sgd(squared.gradient, np.zeros(4), (X, y), step=0.1, **options)
+
+
 def test_wrong_labels_are_refused():
     X, y = table()
     with pytest.raises(ValueError, match=r"labels \+1 and -1"):
@@ -520,7 +532,9 @@ def test_shuffled_ball_against_all_permutations(seed, n, eta):
                 d = R @ d - eta * xi[i]
             total += np.outer(d, d)
         power = np.linalg.matrix_power(R, k)
-        np.testing.assert_allclose(balls[k - 1], power @ balls[-1] @ power.T + total / len(orders), rtol=1e-7, atol=1e-10)
+        np.testing.assert_allclose(
+            balls[k - 1], power @ balls[-1] @ power.T + total / len(orders), rtol=1e-7, atol=1e-10
+        )
 
 
 @settings(max_examples=30, deadline=None)

@@ -35,6 +35,7 @@ __all__ = [
     "prefetch",
     "prepare_component",
     "prepare_data",
+    "refuse_nan",
 ]
 
 
@@ -141,7 +142,14 @@ def _build_rows(tree: Any, rows: np.ndarray, at: list[int]) -> Any:
 # ----------------------------------------------------------------------------------------------- the data
 
 
-def prepare_data(data: Any, name: str = "data", *, allow_nan: bool = False) -> tuple[np.ndarray, ...]:
+def refuse_nan(data: tuple[np.ndarray, ...], name: str = "data") -> None:
+    """Raise ValueError if one of the arrays holds a NaN, and say where."""
+    for k, array in enumerate(data):
+        if problem := find_nan(array, f"{name}[{k}]"):
+            raise ValueError(f"{problem}; pass allow_nan=True if the gradient knows what to do with it")
+
+
+def prepare_data(data: Any, name: str = "data") -> tuple[np.ndarray, ...]:
     """Check a tuple of arrays with equally many rows; make them contiguous, so that each row is a plain view."""
     if isinstance(data, np.ndarray):
         raise TypeError(f"{name} must be a tuple of arrays, got one array: write {name}=(X,) for a single array")
@@ -158,8 +166,6 @@ def prepare_data(data: Any, name: str = "data", *, allow_nan: bool = False) -> t
             raise ValueError(
                 f"{name}[{k}] must have as many rows as {name}[0], {len(np.asarray(data[0]))}, got {len(array)}"
             )
-        if not allow_nan and (problem := find_nan(array, f"{name}[{k}]")):
-            raise ValueError(f"{problem}; pass allow_nan=True if the gradient knows what to do with it")
         ready.append(np.require(array, array.dtype.newbyteorder("="), ["C", "A"]))
     return tuple(ready)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from derivable.descent.functions import launch, prepare_args
-from derivable.stochastic.components import Parameters, prepare_component, prepare_data
+from derivable.stochastic.components import Parameters, prepare_component, prepare_data, refuse_nan
 from derivable.stochastic.loops import StochasticTrajectory, mean_value, sample, sgd
 from derivable.stochastic.orders import Order, sample_order
 from derivable.stochastic.schedules import as_schedule
@@ -95,7 +95,9 @@ def distributed_sgd(
     parameters = Parameters(w0)
     u = parameters.flat
     settings = make_rule(rule, momentum, nesterov, clip)
-    decay = np.full(u.size if weight_decay else 0, check_positive(weight_decay, "weight_decay") if weight_decay else 0.0)
+    decay = np.full(
+        u.size if weight_decay else 0, check_positive(weight_decay, "weight_decay") if weight_decay else 0.0
+    )
     memory = make_memory(settings, decay, u.size, u.dtype)
     points, norms, values = [u.copy()], [], []
 
@@ -115,7 +117,9 @@ def distributed_sgd(
             tasks = []
             for s in np.unique(shard):
                 own = drawn[shard == s] - (ends[s] - counts[s])
-                tasks.append(client.submit(_sum_of_gradients, gradient, point, pieces[s], own, args, batched, pure=False))
+                tasks.append(
+                    client.submit(_sum_of_gradients, gradient, point, pieces[s], own, args, batched, pure=False)
+                )
             h = np.sum(client.gather(tasks), axis=0) / drawn.size
             if k == 0:
                 norms.append(float(np.linalg.norm(h)))
@@ -214,7 +218,9 @@ def _spread(client: Any, data: Any, shards: int | None) -> tuple[list[Any], list
 
 
 def _load(shard: Any) -> tuple[np.ndarray, ...]:
-    return prepare_data(shard() if callable(shard) else shard, "a shard")
+    arrays = prepare_data(shard() if callable(shard) else shard, "a shard")
+    refuse_nan(arrays, "a shard")
+    return arrays
 
 
 def _rows(shard: tuple[np.ndarray, ...]) -> int:
@@ -247,9 +253,7 @@ def _sum_of_gradients(
     return h.astype(np.float64) * rows.size
 
 
-def _sum_of_values(
-    value: Any, w: Any, shard: tuple[np.ndarray, ...], args: Any, batched: bool, batch: int
-) -> float:
+def _sum_of_values(value: Any, w: Any, shard: tuple[np.ndarray, ...], args: Any, batched: bool, batch: int) -> float:
     parameters = Parameters(w)
     loss = prepare_component(value, "value", parameters, shard, args, batched=batched, returns="value")
     rest = (

@@ -33,8 +33,9 @@ from derivable.stochastic.components import (
     prefetch,
     prepare_component,
     prepare_data,
+    refuse_nan,
 )
-from derivable.stochastic.linear import AHEAD, linear_steps
+from derivable.stochastic.linear import AHEAD, first_product, linear_steps, write_gradient
 from derivable.stochastic.orders import CYCLIC, MOST_ROWS, ORDERS, Order, check_seed, fill_order
 from derivable.stochastic.schedules import CONSTANT, Schedule, as_schedule, step_size, write_sizes
 from derivable.stochastic.updates import ADAM, PLAIN, Adam, Memory, RMSProp, Rule, make_memory, make_rule, update
@@ -113,6 +114,7 @@ class State(NamedTuple):
     spare: np.ndarray  # room to add up the gradients of a batch's rows
     order: np.ndarray  # of this epoch
     safe: np.ndarray  # (1,): the number of `before`
+    carry: np.ndarray  # a linear model's next row, and its product with the point
 
 
 class Record(NamedTuple):
@@ -195,6 +197,69 @@ def mean_value(value: Any, w: Any, g: Any, data: Any, weights: Any, buffers: Any
 
 
 @kernel
+def note(
+    value: Any,
+    w: Any,
+    g: Any,
+    data: Any,
+    held_out: Any,
+    weights: Any,
+    no_weights: Any,
+    buffers: Any,
+    args: Any,
+    plan: Plan,
+    state: State,
+    record: Record,
+    p: int,
+) -> tuple[int, int]:
+    """Look whether point p is finite, and record what is due there; return a status, and when to come back."""
+    u, h, before = state.u, state.h, state.before
+    evaluating = p % plan.evaluation == 0 or p == plan.steps
+    event = min(p - p % plan.evaluation + plan.evaluation, p - p % CHECK + CHECK)
+    if plan.keep > 0:
+        event = min(event, p - p % plan.keep + plan.keep)
+    if p < plan.steps:
+        event = min(event, plan.steps)
+    length = norm(h, sum_of_squares(h))
+    if not length < np.inf or not norm(u, sum_of_squares(u)) < np.inf:
+        return NOT_FINITE, event
+    counts, lowest = record.counts, record.lowest
+    if evaluating:
+        k = counts[0]
+        watched = 0.0
+        if value is not None:
+            f = mean_value(value, w, g, data, weights, buffers, args, plan.batch)
+            record.values[k] = f
+            watched = f
+            if held_out is not None:
+                watched = mean_value(value, w, g, held_out, no_weights, buffers, args, plan.batch)
+                record.held_out[k] = watched
+            if not abs(f) < np.inf or not abs(watched) < np.inf:
+                return BAD_VALUE, event
+        record.norms[k] = length
+        record.evaluated[k] = p
+        counts[0] = k + 1
+        if value is not None:
+            counts[1] += 1
+            if watched < lowest[1] - plan.min_delta:
+                counts[1] = 0
+                lowest[1] = watched
+            if watched < lowest[0]:
+                lowest[0] = watched
+                for i in range(u.size):
+                    record.best[i] = u[i]
+    if plan.keep > 0 and p % plan.keep == 0:
+        for i in range(u.size):
+            record.iterates[p // plan.keep, i] = u[i]
+    for i in range(u.size):
+        before[i] = u[i]
+    state.safe[0] = p
+    if evaluating and plan.patience > 0 and counts[1] >= plan.patience:
+        return STOPPED, event
+    return VISITED, event
+
+
+@kernel
 def walk(
     gradient: Any,
     slope: Any,
@@ -224,20 +289,57 @@ def walk(
     Returns:
         The last point that was visited and is finite, and why the kernel returned.
     """
-    u, h, before, spare, order, safe = state
+    u, h, before, spare, order, safe, carry = state
     decay, m, s, a = memory
-    iterates, norms, values, held, evaluated, totals, best, lowest, counts = record
+    totals = record.total
     in_order = plan.kind == CYCLIC
-    # The simplest step, a row at a time, is written out below: handing the arrays to a function takes longer.
     simple = rule.kind == PLAIN and rule.momentum == 0 and rule.clip == np.inf
     plain = simple and decay.size == 0
     fixed, size = sizes.kind == CONSTANT and sizes.warmup == 0, sizes.a
     single = False
     if weights is not None:
         single = plan.batch == 1 and weights.size == 0
-    position = first % plan.per_epoch
     event = first
     p = first - 1
+
+    if slope is not None:
+        if single and simple and plan.average_from >= plan.steps:  # a linear model's rows, one by one
+            while p < last:
+                position = (p + 1) % plan.per_epoch
+                if position == 0:
+                    fill_order(order, plan.kind, plan.seed, (p + 1) // plan.per_epoch)
+                if p < 0:
+                    row = np.int64(order[0])
+                    p, z = 0, first_product(u, data, row)
+                else:
+                    count = min(min(event, last) - p, plan.per_epoch - position)
+                    row, z = linear_steps(
+                        slope,
+                        u,
+                        data,
+                        order,
+                        not in_order,
+                        np.int64(carry[0]),
+                        carry[1],
+                        position,
+                        position + count,
+                        p + 1,
+                        sizes,
+                        table,
+                        decay,
+                    )
+                    p += count
+                carry[0], carry[1] = row, z
+                if p >= event:
+                    write_gradient(slope, data, row, z, h)
+                    status, event = note(
+                        value, w, g, data, held_out, weights, no_weights, buffers, args, plan, state, record, p
+                    )
+                    if status != VISITED:
+                        return p, status
+            return last, VISITED
+
+    position = first % plan.per_epoch
     while p < last:
         p += 1
         if p > 0:
@@ -246,26 +348,13 @@ def walk(
                     totals[i] += u[i]
             if not fixed:
                 size = step_size(sizes.kind, sizes.a, sizes.b, sizes.c, sizes.warmup, table, p)
-            if plain:
+            if plain:  # written out: handing the arrays to a function takes longer than such a step
                 for i in range(u.size):
                     u[i] -= u.dtype.type(size) * h[i]
             else:
                 update(u, h, size, p, rule, decay, m, s, a)
         if position == 0:
             fill_order(order, plan.kind, plan.seed, p // plan.per_epoch)
-        if slope is not None:
-            if single and simple and plan.average_from >= plan.steps:
-                # Go through the points before the next at which something is due without writing a gradient.
-                until = min(event, last, p + plan.per_epoch - position)
-                if until > p:
-                    linear_steps(
-                        slope, u, data, order, not in_order, position, position + until - p, p + 1, sizes, table, decay
-                    )
-                    position += until - p
-                    p = until
-                    if position == plan.per_epoch:
-                        position = 0
-                        fill_order(order, plan.kind, plan.seed, p // plan.per_epoch)
         start = position * plan.batch
         stop = min(start + plan.batch, plan.n)
         if weights is not None:
@@ -280,49 +369,12 @@ def walk(
         position += 1
         if position == plan.per_epoch:
             position = 0
-        if p < event:
-            continue
-
-        # Something is due at this point; when is the next?
-        evaluating = p % plan.evaluation == 0 or p == plan.steps
-        event = min(p - p % plan.evaluation + plan.evaluation, p - p % CHECK + CHECK, plan.steps)
-        if plan.keep > 0:
-            event = min(event, p - p % plan.keep + plan.keep)
-        length = norm(h, sum_of_squares(h))
-        if not length < np.inf or not norm(u, sum_of_squares(u)) < np.inf:
-            return p, NOT_FINITE
-        if evaluating:
-            k = counts[0]
-            watched = 0.0
-            if value is not None:
-                f = mean_value(value, w, g, data, weights, buffers, args, plan.batch)
-                values[k] = f
-                watched = f
-                if held_out is not None:
-                    watched = mean_value(value, w, g, held_out, no_weights, buffers, args, plan.batch)
-                    held[k] = watched
-                if not abs(f) < np.inf or not abs(watched) < np.inf:
-                    return p, BAD_VALUE
-            norms[k] = length
-            evaluated[k] = p
-            counts[0] = k + 1
-            if value is not None:
-                counts[1] += 1
-                if watched < lowest[1] - plan.min_delta:
-                    counts[1] = 0
-                    lowest[1] = watched
-                if watched < lowest[0]:
-                    lowest[0] = watched
-                    for i in range(u.size):
-                        best[i] = u[i]
-        if plan.keep > 0 and p % plan.keep == 0:
-            for i in range(u.size):
-                iterates[p // plan.keep, i] = u[i]
-        for i in range(u.size):
-            before[i] = u[i]
-        safe[0] = p
-        if evaluating and plan.patience > 0 and counts[1] >= plan.patience:
-            return p, STOPPED
+        if p >= event:
+            status, event = note(
+                value, w, g, data, held_out, weights, no_weights, buffers, args, plan, state, record, p
+            )
+            if status != VISITED:
+                return p, status
     return last, VISITED
 
 
@@ -496,7 +548,7 @@ def sgd(
         L. Bottou, F. E. Curtis and J. Nocedal, *Optimization methods for large-scale machine learning*, SIAM Review 60
         (2018).
     """
-    data = prepare_data(data, allow_nan=allow_nan)
+    data = prepare_data(data)
     args = prepare_args(args)
     n = len(data[0])
     if n > MOST_ROWS:
@@ -515,6 +567,12 @@ def sgd(
     if check := getattr(gradient, "check", None):
         check(data)
     parameters = Parameters(w0)
+    shortcut = _shortcut(gradient, parameters, data, batched)
+    # A NaN in a row of a linear model turns up in the point: where all rows come up, one look at the end of the first
+    # epoch does, and saves a pass over the data.
+    late = shortcut is not None and order != "replacement" and total * batch >= n
+    if not allow_nan and not late:
+        refuse_nan(data)
     dtype = parameters.flat.dtype
     schedule = as_schedule(step, total)
     _check_sizes(schedule, dtype, total)
@@ -526,7 +584,9 @@ def sgd(
                 raise ValueError(f"{name} needs value, the loss to measure")
     others = None
     if held_out is not None:
-        others = prepare_data(held_out, "held_out", allow_nan=allow_nan)
+        others = prepare_data(held_out, "held_out")
+        if not allow_nan:
+            refuse_nan(others, "held_out")
         if [(a.dtype, a.shape[1:]) for a in others] != [(a.dtype, a.shape[1:]) for a in data]:
             raise ValueError("held_out must be arrays of the shapes and dtypes of data, but for the number of rows")
     slope = prepare_component(gradient, "gradient", parameters, data, args, batched=batched, returns="gradient")
@@ -557,6 +617,7 @@ def sgd(
         spare=np.zeros(size if batch > 1 and not batched else 0),
         order=np.zeros(n, np.uint32),  # half of int64's memory: it is visited at random
         safe=np.zeros(1, np.int64),
+        carry=np.zeros(2),
     )
     record = _make_record(plan, size, dtype, loss is not None, others is not None, average is not None)
     buffers = tuple(np.empty((batch, *x.shape[1:]), x.dtype) for x in data) if batched else None
@@ -578,10 +639,21 @@ def sgd(
         state,
         record,
     )
-    shortcut = _shortcut(gradient, parameters, data, batched)
     begin = launch(enter, slope, shortcut, loss, *rest, 0, 0)
     run = _Run(
-        parameters, plan, schedule, settings, memory, record, state, slope, data, args, batched, average is not None
+        parameters,
+        plan,
+        schedule,
+        settings,
+        memory,
+        record,
+        state,
+        slope,
+        data,
+        args,
+        batched,
+        average is not None,
+        allow_nan,
     )
 
     def advance(first: int, last: int) -> tuple[int, int]:
@@ -715,10 +787,11 @@ class _Run:
         args: tuple[Any, ...],
         batched: bool,
         averaged: bool,
+        allow_nan: bool,
     ):
         self.parameters, self.plan, self.schedule, self.rule, self.memory = parameters, plan, schedule, rule, memory
         self.record, self.state, self.slope, self.data, self.args = record, state, slope, data, args
-        self.batched, self.averaged = batched, averaged
+        self.batched, self.averaged, self.allow_nan = batched, averaged, allow_nan
         self.start = parameters.flat.copy()
 
     def drive(
@@ -753,6 +826,8 @@ class _Run:
                         "gradient and value must not modify w: after one call at w0 it holds other numbers"
                     )
                 if status in (NOT_FINITE, BAD_VALUE):
+                    if not self.allow_nan:
+                        refuse_nan(self.data)
                     if first == 0:
                         raise ValueError(self.not_finite_at_start(status))
                     self.failed = reached

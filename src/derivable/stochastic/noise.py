@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from derivable.descent.functions import prepare_args
-from derivable.stochastic.components import Parameters, prepare_component, prepare_data
+from derivable.stochastic.components import Parameters, prepare_component, prepare_data, refuse_nan
 from derivable.validation import as_array, check_choice, check_count, check_finite, check_number, check_positive
 
 __all__ = ["ExpectedStep", "expected_step", "noise_ball"]
@@ -86,6 +86,7 @@ def expected_step(
         ```
     """
     data, args = prepare_data(data), prepare_args(args)
+    refuse_nan(data)
     eta = check_positive(step, "step")
     parameters = Parameters(w)
     slope = prepare_component(gradient, "gradient", parameters, data, args, batched=False, returns="gradient")

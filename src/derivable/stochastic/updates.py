@@ -148,7 +148,7 @@ def make_memory(rule: Rule, decay: np.ndarray, n: int, dtype: Any) -> Memory:
     first = n if rule.momentum > 0 or rule.kind == ADAM else 0
     second = n if rule.kind != PLAIN else 0
     third = n if rule.kind == RMSPROP and rule.flag else 0
-    return Memory(decay, np.zeros(first, dtype), np.zeros(second, dtype), np.zeros(third, dtype))
+    return Memory(decay.astype(dtype), np.zeros(first, dtype), np.zeros(second, dtype), np.zeros(third, dtype))
 
 
 @kernel
