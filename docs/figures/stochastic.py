@@ -128,10 +128,12 @@ def rates() -> str:
             distance = (1 - size) ** 2 * distance + size**2 * sigma2
             seen.append(distance)
         ax.loglog(t, seen, color=colour, label=name)
-    runs = np.array([
-        dv.sgd(pull, 5.5, ROWS, step=0.3, steps=T, order="replacement", seed=s, keep="all", evaluate=T).iterates
-        for s in range(200)
-    ])
+    runs = np.array(
+        [
+            dv.sgd(pull, 5.5, ROWS, step=0.3, steps=T, order="replacement", seed=s, keep="all", evaluate=T).iterates
+            for s in range(200)
+        ]
+    )
     means = np.cumsum(runs[:, :-1], axis=1) / t
     ax.loglog(t, ((means - 0.5) ** 2).mean(axis=0), color=GREEN, label=r"average, $\eta = 0.3$")
     ax.loglog(t, sigma2 / t, color=MUTED, linestyle="--", linewidth=1, label=r"$\sigma^2/t$")

@@ -81,7 +81,8 @@ def test_local_sgd_on_one_shard_is_sgd(client, data):
     alone = dv.sgd(gradient, np.zeros(D), data, step=0.05, steps=100, seed=3)
     np.testing.assert_allclose(run.last, alone.last, rtol=1e-13)
 
-    # Two shards with minimisers 0 and 1.5 of their own and curvatures 1 and 4: after many local steps the mean of the two,
+    # Two shards with minimisers 0 and 1.5 of their own and curvatures 1 and 4: after many local steps the mean of the
+    # two,
     # synchronously that of all rows, (1 * 0 + 4 * 1.5) / 5.
     ones = np.ones((2, 1))
     lots = [(ones, np.zeros(2)), (2 * ones, np.full(2, 3.0))]

@@ -40,7 +40,7 @@ def by_sklearn(model, X, y, epochs, order):
                 y[rows],
                 **(
                     {"classes": [-1, 1]}
-                    if hasattr(model, "predict_proba") or e == 0 and model.__class__.__name__ == "SGDClassifier"
+                    if hasattr(model, "predict_proba") or (e == 0 and model.__class__.__name__ == "SGDClassifier")
                     else {}
                 ),
             )

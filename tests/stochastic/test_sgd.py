@@ -67,8 +67,8 @@ def test_points_are_those_of_the_definition(batch, order, seed, decay, clip, wei
     X, y = table()
     weights = np.linspace(0, 2, 60) if weighted else None
     run = dv.sgd(
-        squared.gradient, np.ones(4), (X, y), step=0.05, steps=150, batch=batch, order=order, seed=seed, weights=weights,
-        weight_decay=decay, clip=clip, keep="all", average=0.5,
+        squared.gradient, np.ones(4), (X, y), step=0.05, steps=150, batch=batch, order=order, seed=seed,
+        weights=weights, weight_decay=decay, clip=clip, keep="all", average=0.5,
     )  # fmt: skip
     points = by_definition(
         X, y, np.ones(4), 0.05, 150, batch=batch, order=order, seed=seed, weights=weights, decay=decay,
@@ -148,7 +148,8 @@ def test_nested_tuple_of_arrays():
     (W2, b2), v2 = run.last
     for ours, theirs in ((W2, W), (b2, b), (v2, v)):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10)
-    assert run.iterates[0][0].shape == (121, 3, 4) and run.average[1].shape == (3,)
+    assert run.iterates[0][0].shape == (121, 3, 4)
+    assert run.average[1].shape == (3,)
     assert run.values[-1] < run.values[0]
     assert start[1] is not run.last[1]
 
@@ -198,7 +199,9 @@ def test_orders(n, seed, epoch):
     shuffled = dv.sample_order(n, seed=seed, epoch=epoch)
     np.testing.assert_array_equal(np.sort(shuffled), np.arange(n))
     drawn = dv.sample_order(n, "replacement", seed=seed, epoch=epoch)
-    assert drawn.size == n and drawn.min() >= 0 and drawn.max() < n
+    assert drawn.size == n
+    assert drawn.min() >= 0
+    assert drawn.max() < n
     once = dv.sample_order(n, "shuffle_once", seed=seed, epoch=epoch)
     np.testing.assert_array_equal(once, dv.sample_order(n, seed=seed))
     np.testing.assert_array_equal(dv.sample_order(n, "cyclic", seed=seed, epoch=epoch), np.arange(n))
@@ -253,7 +256,8 @@ def test_same_seed_same_points_in_new_processes_and_threads():
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(here) == 4 and set(here.values()) == {outputs.pop().strip()}
+    assert len(here) == 4
+    assert set(here.values()) == {outputs.pop().strip()}
 
 
 def test_global_generator_is_neither_read_nor_moved():
@@ -305,7 +309,9 @@ def test_records():
     first = dv.sample_order(60)[0]
     np.testing.assert_allclose(run.gradient_norms[0], np.linalg.norm(y[first] * X[first]), rtol=1e-12)
     np.testing.assert_array_equal(run.best, run.iterates[np.argmin(run.values)])
-    assert run.average is None and run.held_out_values is None and run.epochs == 2.5
+    assert run.average is None
+    assert run.held_out_values is None
+    assert run.epochs == 2.5
     assert dv.sgd(squared.gradient, np.zeros(4), (X, y), step=0.02, steps=150, keep="last").kept.tolist() == [151]
     assert dv.sgd(pull, 0.0, ROWS, step=0.1, steps=7, keep=3, evaluate=2).kept.tolist() == [1, 4, 7, 8]
     assert dv.sgd(pull, 0.0, ROWS, step=0.1, steps=7, keep=3, evaluate=2).evaluated.tolist() == [1, 3, 5, 7, 8]
@@ -316,7 +322,8 @@ def test_early_stop_on_held_out_rows():
     Xh, yh = table(200, 25, seed=1)
     options = {"value": squared.value, "held_out": (Xh, yh), "step": 0.01, "epochs": 2000}
     run = dv.sgd(squared.gradient, np.zeros(25), (X, y), patience=15, **options)
-    assert run.reason == "early" and run.epochs < 2000
+    assert run.reason == "early"
+    assert run.epochs < 2000
     lowest = int(np.argmin(run.held_out_values))
     assert len(run.held_out_values) - 1 - lowest == 15
     np.testing.assert_allclose(np.mean((Xh @ run.best - yh) ** 2) / 2, run.held_out_values[lowest], rtol=1e-12)
@@ -324,11 +331,13 @@ def test_early_stop_on_held_out_rows():
 
 
 def test_min_delta_counts_from_the_last_real_fall():
-    # A value that creeps down by less than min_delta each time does fall in the end; measured from the lowest so far it never would.
+    # A value that creeps down by less than min_delta each time does fall in the end; measured from the lowest so far
+    # it never would.
     run = dv.sgd(
         pull, 5.0, (np.zeros(1),), step=1e-3, epochs=4000, order="cyclic", value=term, patience=50, min_delta=0.1
     )
-    assert run.steps > 300 and run.reason == "early"
+    assert run.steps > 300
+    assert run.reason == "early"
 
 
 def test_callback_stops_and_progress_shows(capsys):
@@ -339,8 +348,11 @@ def test_callback_stops_and_progress_shows(capsys):
         return progress.t >= 6
 
     run = dv.sgd(pull, 0.0, ROWS, step=0.1, epochs=50, value=term, callback=callback, progress=True)
-    assert run.reason == "callback" and [t for t, _, _ in seen] == [2, 4, 6] and run.steps == 6
-    assert seen[-1][1] == run.last and seen[-1][2] == run.values[-1]
+    assert run.reason == "callback"
+    assert [t for t, _, _ in seen] == [2, 4, 6]
+    assert run.steps == 6
+    assert seen[-1][1] == run.last
+    assert seen[-1][2] == run.values[-1]
     assert "6/100 steps" in capsys.readouterr().err
 
 
@@ -378,7 +390,9 @@ def test_overflow_ends_at_a_finite_point():
     X, y = table()
     with pytest.warns(dv.DivergenceWarning, match=r"sgd diverged: after \d+ of 6000 steps .*less than 2/L"):
         run = dv.sgd(squared.gradient, np.zeros(4), (X, y), step=5.0, epochs=100)
-    assert run.reason == "diverged" and np.isfinite(run.last).all() and np.isfinite(run.gradient_norms).all()
+    assert run.reason == "diverged"
+    assert np.isfinite(run.last).all()
+    assert np.isfinite(run.gradient_norms).all()
 
 
 def test_good_runs_do_not_warn():

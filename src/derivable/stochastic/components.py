@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -26,6 +27,7 @@ from derivable.descent.functions import InPlace, Prepared, describe, find_nan
 from derivable.validation import as_array, check_finite
 
 __all__ = [
+    "Component",
     "Parameters",
     "borrow",
     "call_block",
@@ -83,7 +85,7 @@ class Parameters:
     def vector(self, value: Any, name: str) -> np.ndarray:
         """Return something of the shapes of the parameters as one float64 vector."""
         given = [as_array(a, name, kinds="iuf") for a in _flatten(value)]
-        wanted = [s for s in _flatten(self._tree, leaf=_is_shape)]
+        wanted = list(_flatten(self._tree, leaf=_is_shape))
         if [a.shape for a in given] != wanted and not (self.kind == "number" and given[0].shape == ()):
             raise ValueError(f"{name} must have the shape of w0, got {[a.shape for a in given]}, not {wanted}")
         return np.concatenate([a.reshape(-1).astype(np.float64) for a in given])
@@ -101,7 +103,7 @@ def _leaves(w0: Any, name: str) -> Any:
     yield array
 
 
-class _Shape(tuple):  # type: ignore[type-arg]
+class _Shape(tuple):
     """The shape of an array, told apart from a tuple of arrays."""
 
 
@@ -406,6 +408,13 @@ def _collect(v, w, flat, at):  # type: ignore[no-untyped-def]
 # --------------------------------------------------------------------------- compile the user's function
 
 
+@dataclass(frozen=True)
+class Component(Prepared):
+    """A prepared function of parameters and rows. `call(w, rows)` calls it from Python."""
+
+    call: Callable[[Any, tuple[Any, ...]], Any]  # type: ignore[assignment]
+
+
 def prepare_component(
     function: Any,
     name: str,
@@ -415,7 +424,7 @@ def prepare_component(
     *,
     batched: bool,
     returns: str,
-) -> Prepared:
+) -> Component:
     """Compile the user's function for the parameters, one row or a batch of each data array, and `args`.
 
     Args:
@@ -441,7 +450,6 @@ def prepare_component(
     if parameters.kind == "tuple" and not isinstance(function, InPlace):
         into = None  # dv.grad writes in place for a single array only
     target = into if into is not None else function
-    rows = tuple(x[:1] if batched else x[0] for x in data)
 
     def call(v: Any, items: tuple[Any, ...]) -> Any:
         with np.errstate(all="ignore"):
@@ -490,12 +498,12 @@ def prepare_component(
             raise TypeError(f"{name} must return a real number, got {describe(result)}")
     elif into is None:
         _check_gradient(result, numba.typeof(parameters.flat.dtype.type(0)) if scalar else point, name)
-    return Prepared(target, types.FunctionType(signature), parameters.flat.dtype, call)
+    return Component(target, types.FunctionType(signature), parameters.flat.dtype, call)
 
 
 def _prepare_plain(
     target: Any, name: str, parameters: Parameters, scalar: bool, into: bool, returns: str, call: Callable[..., Any]
-) -> Prepared:
+) -> Component:
     """The same without a compiler: a plain function of the parameters and the rows."""
     if not callable(target):
         raise TypeError(f"{name} must be a function, got {type(target).__name__}")
@@ -512,7 +520,7 @@ def _prepare_plain(
             return result
         return np.asarray(result).reshape(1) if scalar else np.asarray(result)
 
-    return Prepared(plain, None, parameters.flat.dtype, call)
+    return Component(plain, None, parameters.flat.dtype, call)
 
 
 def _check_arity(target: Any, name: str, rows: int, extra: int, into: bool, batched: bool) -> None:

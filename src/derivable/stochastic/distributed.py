@@ -7,6 +7,7 @@ workers. Scheduling, moving data and repeating what a lost worker had done is Da
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,9 +47,11 @@ def distributed_sgd(
 ) -> StochasticTrajectory:
     r"""Run [`sgd`][derivable.sgd] with the data spread over the workers of a Dask cluster.
 
-    Each step sends the point to the workers and brings one sum of gradients back from each shard. The rows of each batch
-    are those of `sgd` with the same seed, and the sums are added in the order of the shards, whichever worker made them:
-    the points are those of `sgd` up to rounding. If a worker dies, Dask makes its shards anew elsewhere and repeats
+    Each step sends the point to the workers and brings one sum of gradients back from each shard. The rows of each
+    batch are those of `sgd` with the same seed, and the sums are added in the order of the shards, whichever worker
+    made
+    them: the points are those of `sgd` up to rounding. If a worker dies, Dask makes its shards anew elsewhere and
+    repeats
     what is missing; the run is the same.
 
     Args:
@@ -170,8 +173,8 @@ def local_sgd(
         shards: as for `distributed_sgd`.
 
     Returns:
-        The run, with the averaged points after each round; its `steps` are `rounds * local_steps`. The gradient norms are
-        not measured.
+        The run, with the averaged points after each round; its `steps` are `rounds * local_steps`. The gradient norms
+        are not measured.
 
     References:
         S. U. Stich, *Local SGD converges fast and communicates little*, ICLR 2019.
@@ -195,7 +198,7 @@ def local_sgd(
 
 
 def _spread(client: Any, data: Any, shards: int | None) -> tuple[list[Any], list[int]]:
-    """Put the shards on the cluster, as results of tasks, so that a lost one can be made again; return them with sizes."""
+    """Put the shards on the cluster, as results of tasks: a lost one can be made again. Return them and their sizes."""
     try:
         from distributed import Client
     except ImportError:
@@ -207,7 +210,7 @@ def _spread(client: Any, data: Any, shards: int | None) -> tuple[list[Any], list
         workers = len(client.scheduler_info()["workers"])
         count = check_count(shards, "shards") if shards is not None else max(workers, 1)
         cuts = np.linspace(0, len(data[0]), min(count, len(data[0])) + 1).astype(int)
-        data = [tuple(x[a:b] for x in data) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        data = [tuple(x[a:b] for x in data) for a, b in itertools.pairwise(cuts)]
     elif not isinstance(data, Sequence) or isinstance(data, str) or not data:
         raise TypeError(f"data must be a tuple of arrays or a list of shards, got {type(data).__name__}")
     pieces = [client.submit(_load, shard, pure=False) for shard in data]

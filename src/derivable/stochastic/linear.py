@@ -1,12 +1,12 @@
 r"""The steps of SGD on a linear model, in which no gradient is written down and no inner product is waited for.
 
-The gradient of a loss of $\langle x, w\rangle$ is a number, the slope $s$, times the row $x$. So a step from $w$ along the row
-$x$ needs only $s$, and the next row's product is known before the step is done:
+The gradient of a loss of $\langle x, w\rangle$ is a number, the slope $s$, times the row $x$. So a step from $w$
+along the row $x$ needs only $s$, and the next row's product is known before the step is done:
 
 $$\langle x', w - \eta s x\rangle = \langle x', w\rangle - \eta s \langle x', x\rangle .$$
 
-Both products on the right do not wait for $s$, an exponential in the logistic case: the processor works on them meanwhile.
-The update itself is put off until the next row's products are formed, and done in the same pass.
+Both products on the right do not wait for $s$, an exponential in the logistic case: the processor works on them
+meanwhile. The update itself is put off until the next row's products are formed, and done in the same pass.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def linear_steps(
     fixed = sizes.kind == 0 and sizes.warmup == 0
     h, s, g, before = i, number(0.0), number(0.0), number(0.0)  # the step that is still to be done, along row h
     for q in range(start, stop):
-        k = np.int64(order[q])
+        k = int(order[q])
         if ahead and q + AHEAD < order.size:
             prefetch(data, order[q + AHEAD])
         if not fixed:

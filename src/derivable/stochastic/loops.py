@@ -24,6 +24,7 @@ from derivable.descent.loops import LARGEST_RECORD, curvature, norm, sum_of_squa
 from derivable.descent.trajectory import DivergenceWarning, Progress, Trajectory
 from derivable.jit import kernel
 from derivable.stochastic.components import (
+    Component,
     Parameters,
     borrow,
     call_block,
@@ -289,7 +290,7 @@ def walk(
     Returns:
         The last point that was visited and is finite, and why the kernel returned.
     """
-    u, h, before, spare, order, safe, carry = state
+    u, h, spare, order, carry = state.u, state.h, state.spare, state.order, state.carry
     decay, m, s, a = memory
     totals = record.total
     in_order = plan.kind == CYCLIC
@@ -302,7 +303,7 @@ def walk(
     event = first
     p = first - 1
 
-    if slope is not None:
+    if slope is not None:  # noqa: SIM102
         if single and simple and plan.average_from >= plan.steps:  # a linear model's rows, one by one
             while p < last:
                 position = (p + 1) % plan.per_epoch
@@ -357,11 +358,11 @@ def walk(
             fill_order(order, plan.kind, plan.seed, p // plan.per_epoch)
         start = position * plan.batch
         stop = min(start + plan.batch, plan.n)
-        if weights is not None:
+        if weights is not None:  # noqa: SIM102
             if not in_order and start + AHEAD < plan.n:
                 prefetch(data, order[start + AHEAD])
         if single:
-            if weights is not None:
+            if weights is not None:  # noqa: SIM102
                 if collect(call_row(gradient, w, data, np.int64(order[start]), args, g), w, h, 0) != h.size:
                     return p, WRONG_SHAPE
         elif not sample(gradient, w, g, data, weights, buffers, args, h, spare, order, in_order, start, stop):
@@ -470,14 +471,14 @@ def sgd(
     Args:
         gradient: an `@njit` function `gradient(w, *rows, *args)` that gets one row of each data array (a number, of an
             array of one dimension) and returns the gradient of $f_i$ there; `dv.grad` of a loss is one. With
-            `batched=True` it gets `batch` rows at once (fewer in the last batch of an epoch) and returns the gradient of
-            their *mean*. A function marked by [`in_place`][derivable.in_place] writes into its last argument. The
+            `batched=True` it gets `batch` rows at once (fewer in the last batch of an epoch) and returns the gradient
+            of their *mean*. A function marked by [`in_place`][derivable.in_place] writes into its last argument. The
             rows are views into the data: do not write into them.
-        w0: the start $w_1$: a number, an array of any shape, or a tuple of arrays (tuples may hold tuples). Not modified.
-            float32 stays float32, integers become float64.
+        w0: the start $w_1$: a number, an array of any shape, or a tuple of arrays (tuples may hold tuples). Not
+            modified. float32 stays float32, integers become float64.
         data: a tuple of arrays with $n$ rows each, along the first axis. Strided ones are copied, once.
-        step: the step size: a number, a schedule of `dv.schedules`, an array of one size for each step, or a function of
-            the step's number $t = 1, 2, ...$, asked for all of them before the run.
+        step: the step size: a number, a schedule of `dv.schedules`, an array of one size for each step, or a function
+            of the step's number $t = 1, 2, ...$, asked for all of them before the run.
         epochs: how many times to go through the data; or give `steps`.
         steps: how many steps to take.
         args: what the gradient takes after the rows: arrays and numbers.
@@ -486,8 +487,8 @@ def sgd(
         order: "shuffle" (a new permutation each epoch), "shuffle_once", "cyclic" (as the rows lie), or "replacement"
             (independent draws); see [`sample_order`][derivable.sample_order].
         seed: of the order. The same seed gives the same run, in another process and at any number of threads.
-        drop_last: leave out the last batch of an epoch where it is smaller than the others. If it is kept (the default),
-            its rows weigh more than others, for a step is a mean over its batch.
+        drop_last: leave out the last batch of an epoch where it is smaller than the others. If it is kept (the
+            default), its rows weigh more than others, for a step is a mean over its batch.
         weights: a number for each row, at least 0, by which its gradient (and value) is multiplied. A weight of 2 makes
             one step twice as long; it is not two steps. With `batched=True`, put the weights among the data.
         momentum: $\beta$ in [0, 1): $m_t = \beta m_{t-1} + g_t$, $w_{t+1} = w_t - \eta_t m_t$, PyTorch's convention.
@@ -498,14 +499,14 @@ def sgd(
         clip: scale a sampled gradient that is longer than this back to this length.
         average: also return the mean of the points from which steps were taken: "all" of them, or the last fraction,
             as in `average=0.5`.
-        value: the loss: an `@njit` function of the same arguments as `gradient`. Given it, the run records its mean over
-            the data and the best point.
+        value: the loss: an `@njit` function of the same arguments as `gradient`. Given it, the run records its mean
+            over the data and the best point.
         held_out: further data, in the shape of `data`, on which `value` is measured as well.
         patience: stop when the value (on the held-out data, where there are such) has not fallen below its lowest for
             this many evaluations.
         min_delta: by how much it has to fall to count.
-        evaluate: when to evaluate: "epochs" (at the ends of the epochs), "all" (at each point), or every so many steps. The
-            start and the last point always are.
+        evaluate: when to evaluate: "epochs" (at the ends of the epochs), "all" (at each point), or every so many
+            steps. The start and the last point always are.
         keep: which points to keep: "epochs", "all", "last", or every so many steps; the last one always.
         callback: called from Python with a [`Progress`][derivable.Progress] after every `every` evaluations; the run
             stops if it returns True.
@@ -519,8 +520,8 @@ def sgd(
     Raises:
         TypeError: if `gradient` or `value` is not compiled, does not take these arguments, or does not return what it
             should; if an argument has the wrong type.
-        ValueError: if a number is out of range or not finite, if shapes disagree, if the gradient or value at `w0` is not
-            finite, or if evaluating them modifies `w`.
+        ValueError: if a number is out of range or not finite, if shapes disagree, if the gradient or value at `w0` is
+            not finite, or if evaluating them modifies `w`.
         KeyboardInterrupt: if the user interrupts; its attribute `trajectory` holds the run so far.
 
     Warns:
@@ -782,7 +783,7 @@ class _Run:
         memory: Memory,
         record: Record,
         state: State,
-        slope: Prepared,
+        slope: Component,
         data: tuple[np.ndarray, ...],
         args: tuple[Any, ...],
         batched: bool,
@@ -969,15 +970,19 @@ class _Run:
         smooth = max(curvature(gradient, start), curvature(gradient, end)) + decay
         if size * smooth > limit:
             return (
-                f"{what}. The step {size:.3g} is too large: for the mean loss it must be less than {formula}, and near "
-                f"the points visited L is at least {smooth:.3g}, so that {formula.split(' ')[0]} <= {limit / smooth:.3g}. "
+                f"{what}. The step {size:.3g} is too large: for the mean loss it must be less than {formula}, and "
+                f"near the points visited L is at least {smooth:.3g}: {formula.split(' ')[0]} <= {limit / smooth:.3g}. "
                 f"{remedy}"
             )
         chosen = np.unique(np.linspace(0, self.plan.n - 1, 64).astype(int))
         largest = 0.0
         for i in chosen:
             rows = tuple(np.ascontiguousarray(x[i : i + 1]) if self.batched else x[i] for x in self.data)
-            one = curvature(lambda flat, rows=rows: self.slope.call(self.parameters.view(flat), rows), start)  # type: ignore[misc]
+
+            def one_gradient(flat: np.ndarray, rows: tuple[Any, ...] = rows) -> np.ndarray:
+                return self.slope.call(self.parameters.view(flat), rows)
+
+            one = curvature(one_gradient, start)
             largest = max(largest, one + decay)
         if size * largest > limit:
             return (

@@ -1,7 +1,7 @@
 r"""Losses of a linear model on one row of data, with their gradients, ready for [`sgd`][derivable.sgd].
 
-The model is $z = \langle x, \beta\rangle$ for a `w` of as many entries as the row `x`, and $z = \langle x, \beta\rangle + b$ for a `w`
-of one entry more: the last is then the intercept $b$.
+The model is $z = \langle x, \beta\rangle$ for a `w` of as many entries as the row `x`, and $z = \langle x,
+\beta\rangle + b$ for a `w` of one entry more: the last is then the intercept $b$.
 """
 
 from __future__ import annotations

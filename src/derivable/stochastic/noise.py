@@ -133,8 +133,8 @@ def noise_ball(
 ) -> Any:
     r"""Return the covariance in which SGD with a constant step comes to rest on a quadratic.
 
-    Each $f_i$ has the same Hessian $A$; the sampled gradient at $w$ is $A (w - w^\star) + \xi_i$, where the $\xi_i$ have mean
-    0 and covariance $C$ over the rows. With independent draws of `batch` rows, the stationary covariance
+    Each $f_i$ has the same Hessian $A$; the sampled gradient at $w$ is $A (w - w^\star) + \xi_i$, where the $\xi_i$
+    have mean 0 and covariance $C$ over the rows. With independent draws of `batch` rows, the stationary covariance
     $\Sigma$ of $w_t$ solves
 
     $$A \Sigma + \Sigma A - \eta A \Sigma A = \frac{\eta}{b} C .$$

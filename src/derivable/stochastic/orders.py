@@ -95,8 +95,9 @@ def sample_order(n: int, order: Order = "shuffle", *, seed: int = 0, epoch: int 
         ```
 
     References:
-        G. L. Steele, D. Lea and C. H. Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014 (SplitMix64).
-        D. Lemire, *Fast random integer generation in an interval*, ACM Transactions on Modeling and Computer
+        G. L. Steele, D. Lea and C. H. Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014
+        (SplitMix64). D. Lemire, *Fast random integer generation in an interval*, ACM Transactions on Modeling and
+        Computer
         Simulation 29 (2019).
     """
     n = check_count(n, "n")

@@ -72,8 +72,8 @@ class Adam:
 class RMSProp:
     r"""RMSProp: divide the gradient by the root of a running mean of its squares, entry by entry.
 
-    $s_t = \alpha s_{t-1} + (1 - \alpha) g_t^2$ from $s_0 = 0$, and the step is along $g_t / (\sqrt{s_t} + \varepsilon)$; the
-    `momentum` of the run acts on this quotient.
+    $s_t = \alpha s_{t-1} + (1 - \alpha) g_t^2$ from $s_0 = 0$, and the step is along $g_t / (\sqrt{s_t} +
+    \varepsilon)$; the `momentum` of the run acts on this quotient.
 
     Attributes:
         alpha: in [0, 1).
