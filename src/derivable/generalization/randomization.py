@@ -1,0 +1,392 @@
+r"""The randomization test: replace labels by random ones, train the same network, and watch.
+
+The network is a plain one, dense layers with ReLU between them and softmax cross-entropy at the end, all its
+parameters in one vector. An epoch of Adam over mini-batches is one compiled loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from derivable.generalization.interpolation import check_labels
+from derivable.jit import kernel
+from derivable.validation import as_array, check_count, check_finite, check_number, check_positive
+
+__all__ = ["LabelFit", "corrupt_labels", "fit_random_labels"]
+
+
+# ------------------------------------------------------------------------------------------------ the network
+
+
+def initial_parameters(sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw weights of variance 2 / inputs, which keeps the size of ReLU activations from layer to layer."""
+    parts = []
+    for a, b in pairwise(sizes):
+        parts += [rng.normal(size=a * b) * np.sqrt(2 / a), np.zeros(b)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+@kernel
+def forward(w: np.ndarray, sizes: np.ndarray, X: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Compute the scores of each row; `units` receives every layer's output, one layer after another."""
+    n, layers = X.shape[0], sizes.size - 1
+    source, at, start = X, 0, 0
+    for layer in range(layers):
+        a, b = sizes[layer], sizes[layer + 1]
+        W = w[at : at + a * b].reshape(a, b)
+        bias = w[at + a * b : at + a * b + b]
+        H = units[start : start + n * b].reshape(n, b)
+        np.dot(source, W, H)
+        for i in range(n):
+            for j in range(b):
+                h = H[i, j] + bias[j]
+                H[i, j] = h if h > 0 or layer == layers - 1 else np.float32(0)
+        source, at, start = H, at + a * b + b, start + n * b
+    return source
+
+
+@kernel
+def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray, delta: np.ndarray) -> float:
+    """Return the mean of -log softmax(scores)[label]; write its derivative by the scores to `delta`."""
+    n, classes = scores.shape
+    total = 0.0
+    for i in range(n):
+        highest = scores[i, 0]
+        for j in range(1, classes):
+            highest = max(highest, scores[i, j])
+        s = np.float32(0)
+        for j in range(classes):
+            delta[i, j] = np.exp(scores[i, j] - highest)
+            s += delta[i, j]
+        total += np.log(s) + highest - scores[i, labels[i]]
+        for j in range(classes):
+            delta[i, j] /= s * np.float32(n)
+        delta[i, labels[i]] -= np.float32(1) / np.float32(n)
+    return total / n
+
+
+@kernel
+def loss_and_gradient(
+    w: np.ndarray,
+    sizes: np.ndarray,
+    X: np.ndarray,
+    labels: np.ndarray,
+    units: np.ndarray,
+    deltas: np.ndarray,
+    out: np.ndarray,
+) -> float:
+    """Return the mean loss and write its gradient: reverse mode, written out for this one network.
+
+    `units` and `deltas` hold, for each layer, its output and the derivative of the loss by its input to the ReLU.
+    """
+    n, layers = X.shape[0], sizes.size - 1
+    scores = forward(w, sizes, X, units)
+    end = 0
+    for layer in range(layers):
+        end += n * sizes[layer + 1]
+    b = sizes[layers]
+    loss = softmax_cross_entropy(scores, labels, deltas[end - n * b : end].reshape(n, b))
+    at = w.size
+    for layer in range(layers - 1, -1, -1):
+        a, b = sizes[layer], sizes[layer + 1]
+        D = deltas[end - n * b : end].reshape(n, b)
+        end -= n * b
+        at -= a * b + b
+        bias = out[at + a * b : at + a * b + b]
+        bias[:] = np.float32(0)
+        for i in range(n):
+            for j in range(b):
+                bias[j] += D[i, j]
+        if layer == 0:
+            np.dot(X.T, D, out[at : at + a * b].reshape(a, b))
+            break
+        H = units[end - n * a : end].reshape(n, a)
+        B = deltas[end - n * a : end].reshape(n, a)
+        np.dot(H.T, D, out[at : at + a * b].reshape(a, b))
+        np.dot(D, w[at : at + a * b].reshape(a, b).T, B)
+        for i in range(n):
+            for j in range(a):
+                if H[i, j] <= 0:
+                    B[i, j] = np.float32(0)
+    return loss
+
+
+@kernel
+def adam(w: np.ndarray, g: np.ndarray, mean: np.ndarray, square: np.ndarray, t: int, step: float, decay: float) -> None:
+    """Take step number t of Adam, with the weight decay apart from the gradient (AdamW)."""
+    b1, b2, one = np.float32(0.9), np.float32(0.999), np.float32(1)
+    size, scale = np.float32(step / (1 - 0.9**t)), np.float32(1 / np.sqrt(1 - 0.999**t))
+    keep = np.float32(1 - step * decay)
+    for i in range(w.size):
+        mean[i] = b1 * mean[i] + (one - b1) * g[i]
+        square[i] = b2 * square[i] + (one - b2) * g[i] * g[i]
+        w[i] = keep * w[i] - size * mean[i] / (np.sqrt(square[i]) * scale + np.float32(1e-8))
+
+
+@kernel
+def epoch(
+    w: np.ndarray,
+    sizes: np.ndarray,
+    X: np.ndarray,
+    labels: np.ndarray,
+    order: np.ndarray,
+    batch: int,
+    step: float,
+    decay: float,
+    t: int,
+    mean: np.ndarray,
+    square: np.ndarray,
+    units: np.ndarray,
+    deltas: np.ndarray,
+) -> float:
+    """Go once through the data in the given order, a step of Adam for each batch; return the mean loss."""
+    n, total = X.shape[0], 0.0
+    g = np.empty_like(w)
+    rows = np.empty((min(batch, n), X.shape[1]), X.dtype)
+    wanted = np.empty(min(batch, n), labels.dtype)
+    for start in range(0, n, batch):
+        size = min(batch, n - start)
+        for i in range(size):
+            wanted[i] = labels[order[start + i]]
+            for j in range(X.shape[1]):
+                rows[i, j] = X[order[start + i], j]
+        total += size * loss_and_gradient(w, sizes, rows[:size], wanted[:size], units, deltas, g)
+        t += 1
+        adam(w, g, mean, square, t, step, decay)
+    return total / n
+
+
+# --------------------------------------------------------------------------------------------- the experiment
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFit:
+    """A network trained on given, partly corrupted or random labels, and how it got there; call it on points.
+
+    Attributes:
+        labels: the labels it was trained on (n,).
+        corrupted: how many of them differ from the given ones.
+        sizes: the sizes of the layers, from the input to the output.
+        losses: the mean loss during each epoch.
+        train_accuracy: after each epoch, the part of the training points whose (corrupted) label it gives.
+        test_accuracy: after each epoch, on the test points; None if there were none.
+        epochs_to_fit: the first epoch after which all training labels are fitted; None if none was.
+        parameters: the weights and biases, in one vector.
+        center: what is subtracted from a point before it enters the network.
+        scale: by what it is divided then.
+    """
+
+    labels: np.ndarray
+    corrupted: int
+    sizes: tuple[int, ...]
+    losses: np.ndarray
+    train_accuracy: np.ndarray
+    test_accuracy: np.ndarray | None
+    epochs_to_fit: int | None
+    parameters: np.ndarray
+    center: np.ndarray
+    scale: float
+
+    def __call__(self, X: Any) -> np.ndarray:
+        """Return the scores (points, classes); the largest marks the predicted class."""
+        points = as_array(X, "X", kinds="biuf", ndim=2)
+        check_finite(points, "X")
+        if points.shape[1] != self.sizes[0]:
+            raise ValueError(f"X must have {self.sizes[0]} columns, got {points.shape[1]}")
+        ready = _normalise(points, self.center, self.scale)
+        sizes = np.array(self.sizes)
+        return forward(self.parameters, sizes, ready, _workspace(len(ready), sizes)).copy()
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """The weight matrix of each layer (inputs, outputs)."""
+        found, at = [], 0
+        for a, b in pairwise(self.sizes):
+            found.append(self.parameters[at : at + a * b].reshape(a, b))
+            at += a * b + b
+        return tuple(found)
+
+    def __repr__(self) -> str:
+        test = "" if self.test_accuracy is None else f", test accuracy {self.test_accuracy[-1]:.3f}"
+        return (
+            f"LabelFit({' - '.join(map(str, self.sizes))}, {self.parameters.size} parameters, {self.corrupted} of "
+            f"{len(self.labels)} labels changed, {len(self.losses)} epochs, training accuracy "
+            f"{self.train_accuracy[-1]:.4f}{test})"
+        )
+
+
+def corrupt_labels(y: Any, fraction: float, *, classes: int | None = None, seed: int = 0) -> np.ndarray:
+    """Replace each label, with probability `fraction`, by one drawn uniformly from all classes.
+
+    The new label may be the old one by chance: with ten classes, `fraction=1` leaves a tenth unchanged.
+
+    Args:
+        y: labels (n,), ints from 0.
+        fraction: the probability, from 0 to 1.
+        classes: how many classes there are; by default one more than the largest label.
+        seed: of the choice.
+
+    Returns:
+        The new labels.
+
+    Raises:
+        TypeError: if `y` does not hold ints.
+        ValueError: if a label or `fraction` is out of range.
+
+    Examples:
+        ```python
+        import derivable as dv
+
+        print(dv.corrupt_labels([0, 1, 2, 3, 4, 5, 6, 7], 0.5, seed=1))
+        #> [3 4 2 7 4 1 6 7]
+        ```
+    """
+    count = None if classes is None else check_count(classes, "classes")
+    given = check_labels(y, "y", np.size(y), count)
+    fraction = check_number(fraction, "fraction")
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction must be from 0 to 1, got {fraction}")
+    rng = np.random.default_rng(check_count(seed, "seed", least=0))
+    new = rng.integers(0, count or int(given.max()) + 1, size=given.size)
+    return np.where(rng.random(given.size) < fraction, new, given)
+
+
+def fit_random_labels(
+    X: Any,
+    y: Any,
+    fraction: float = 1.0,
+    *,
+    test: tuple[Any, Any] | None = None,
+    hidden: Sequence[int] = (512,),
+    epochs: int = 300,
+    step: float = 3e-3,
+    batch: int = 64,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+    until_fitted: bool = True,
+    callback: Callable[[int, float, float], Any] | None = None,
+) -> LabelFit:
+    r"""Corrupt a part of the labels, train a ReLU network on them, and record how well it fits.
+
+    The network has dense layers and softmax cross-entropy; it is trained in single precision by Adam on
+    mini-batches in random order, with no regularization unless `weight_decay` is given. The points are centred
+    by the training points' mean and divided by one number, their root mean square.
+
+    Args:
+        X: the points (n, d).
+        y: their true labels (n,), ints from 0.
+        fraction: the probability with which each label is replaced by a random one: 0 for the true labels, 1
+            for random ones.
+        test: points and their true labels, `(X_test, y_test)`, on which to measure after each epoch.
+        hidden: the sizes of the hidden layers; `()` for a linear classifier.
+        epochs: the largest number of passes through the data.
+        step: Adam's step size.
+        batch: the points of a mini-batch.
+        weight_decay: $\lambda$: each step also multiplies the parameters by $1 - \eta\lambda$.
+        seed: of labels, start and order together. Runs with equal arguments on one machine are equal.
+        until_fitted: whether to stop after the first epoch with all training labels fitted.
+        callback: called after each epoch with its number, its mean loss and the training accuracy; the run stops
+            if it returns True.
+
+    Returns:
+        The trained network and its history.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if shapes disagree, a number is out of range or not finite, or the training diverges.
+
+    Examples:
+        ```python
+        import derivable as dv
+        import numpy as np
+
+        X = np.random.default_rng(0).normal(size=(100, 20))
+        fit = dv.fit_random_labels(X, np.arange(100) % 4, hidden=(64,), seed=1)
+        print(fit.train_accuracy[-1], fit.epochs_to_fit < 100)
+        #> 1.0 True
+        ```
+
+    References:
+        C. Zhang, S. Bengio, M. Hardt, B. Recht and O. Vinyals, *Understanding deep learning requires rethinking
+        generalization*, ICLR 2017, section 2. D. P. Kingma and J. Ba, *Adam*, ICLR 2015.
+    """
+    points = as_array(X, "X", kinds="biuf", ndim=2)
+    check_finite(points, "X")
+    true = check_labels(y, "y", len(points))
+    classes = int(true.max()) + 1
+    test_points, test_labels = points[:0], true[:0]
+    if test is not None:
+        if not isinstance(test, tuple) or len(test) != 2:
+            raise TypeError(f"test must be a tuple (X_test, y_test), got {type(test).__name__}")
+        test_points = as_array(test[0], "test[0]", kinds="biuf", ndim=2)
+        check_finite(test_points, "test[0]")
+        if test_points.shape[1] != points.shape[1]:
+            raise ValueError(f"test[0] must have {points.shape[1]} columns, as X, got {test_points.shape[1]}")
+        test_labels = check_labels(test[1], "test[1]", len(test_points))
+        classes = max(classes, int(test_labels.max()) + 1)
+    widths = [check_count(h, "each size in hidden") for h in hidden]
+    epochs, batch = check_count(epochs, "epochs"), check_count(batch, "batch")
+    step, decay = check_positive(step, "step"), check_number(weight_decay, "weight_decay")
+    if not 0 <= decay < 1 / step:
+        raise ValueError(f"weight_decay must be at least 0 and less than 1/step = {1 / step:g}, got {decay}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function, got {type(callback).__name__}")
+
+    labels = corrupt_labels(true, fraction, classes=classes, seed=seed)
+    rng = np.random.default_rng([seed, 1])  # another stream than that of the labels
+    sizes = np.array([points.shape[1], *widths, classes])
+    center = points.mean(axis=0, dtype=np.float64)
+    scale = float(np.sqrt(np.mean((points - center) ** 2))) or 1.0
+    inside, outside = _normalise(points, center, scale), _normalise(test_points, center, scale)
+    units, deltas = (_workspace(max(len(inside), len(outside)), sizes) for _ in range(2))
+    w = initial_parameters(sizes, rng)
+    mean, square = np.zeros_like(w), np.zeros_like(w)
+    per_epoch = -(-len(inside) // batch)
+
+    losses, trained, tested, fitted = [], [], [], None
+    for number in range(1, epochs + 1):
+        order = rng.permutation(len(inside))
+        taken = (number - 1) * per_epoch
+        loss = epoch(w, sizes, inside, labels, order, batch, step, decay, taken, mean, square, units, deltas)
+        if not np.isfinite(loss):
+            raise ValueError(f"the training diverged in epoch {number}: step {step:g} is too large for this network")
+        losses.append(loss)
+        trained.append(_accuracy(forward(w, sizes, inside, units), labels))
+        if test is not None:
+            tested.append(_accuracy(forward(w, sizes, outside, units), test_labels))
+        if fitted is None and trained[-1] == 1:
+            fitted = number
+        if callback is not None and callback(number, loss, trained[-1]) is True:
+            break
+        if fitted is not None and until_fitted:
+            break
+    return LabelFit(
+        labels=labels,
+        corrupted=int(np.sum(labels != true)),
+        sizes=tuple(int(s) for s in sizes),
+        losses=np.array(losses),
+        train_accuracy=np.array(trained),
+        test_accuracy=np.array(tested) if test is not None else None,
+        epochs_to_fit=fitted,
+        parameters=w,
+        center=center,
+        scale=scale,
+    )
+
+
+def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(scores.argmax(axis=1) == labels))
+
+
+def _normalise(points: np.ndarray, center: np.ndarray, scale: float) -> np.ndarray:
+    return np.ascontiguousarray((points - center) / scale, dtype=np.float32)
+
+
+def _workspace(rows: int, sizes: np.ndarray) -> np.ndarray:
+    """Return memory for the outputs of every layer."""
+    return np.empty(rows * int(sizes[1:].sum()), np.float32)
