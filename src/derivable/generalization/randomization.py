@@ -9,15 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from derivable.generalization.interpolation import check_labels
+from derivable.generalization.product import multiply, panel_size
 from derivable.jit import kernel
 from derivable.validation import as_array, check_count, check_finite, check_number, check_positive
 
 __all__ = ["LabelFit", "corrupt_labels", "fit_random_labels"]
+
+
+class Workspace(NamedTuple):
+    """The memory of a training run, made once."""
+
+    units: np.ndarray  # every layer's output, for as many points as are evaluated at once
+    deltas: np.ndarray  # the derivative of the loss by each of them
+    panel: np.ndarray  # what a matrix product needs
+    gradient: np.ndarray  # the shape of the parameters, as the two moments of Adam
+    mean: np.ndarray
+    square: np.ndarray
+
+
+def make_workspace(sizes: np.ndarray, points: int, batch: int) -> Workspace:
+    """Return the memory for batches of a training run, and for scores of up to `points` points."""
+    outputs = int(sizes[1:].sum())
+    parameters = int((sizes[:-1] * sizes[1:]).sum()) + outputs
+    return Workspace(
+        np.empty(points * outputs, np.float32),
+        np.empty(min(batch, points) * outputs, np.float32),
+        np.empty(panel_size(max(int(sizes.max()), min(batch, points))), np.float32),
+        *(np.zeros(parameters, np.float32) for _ in range(3)),
+    )
 
 
 # ------------------------------------------------------------------------------------------------ the network
@@ -32,41 +56,48 @@ def initial_parameters(sizes: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 @kernel
-def forward(w: np.ndarray, sizes: np.ndarray, X: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Compute the scores of each row; `units` receives every layer's output, one layer after another."""
-    n, layers = X.shape[0], sizes.size - 1
-    source, at, start = X, 0, 0
+def forward(w: np.ndarray, sizes: np.ndarray, X: np.ndarray, n: int, units: np.ndarray, panel: np.ndarray) -> int:
+    """Compute the scores of n points; return where in `units` they start.
+
+    `X` holds the points one after another; `units` receives every layer's output, one layer after another.
+    """
+    layers = sizes.size - 1
+    source, place, at, start = X, 0, 0, 0
     for layer in range(layers):
         a, b = sizes[layer], sizes[layer + 1]
-        W = w[at : at + a * b].reshape(a, b)
-        bias = w[at + a * b : at + a * b + b]
-        H = units[start : start + n * b].reshape(n, b)
-        np.dot(source, W, H)
+        multiply(n, a, b, source, place, a, 1, w, at, b, 1, units, start, panel)
+        at += a * b
+        last = layer == layers - 1
         for i in range(n):
             for j in range(b):
-                h = H[i, j] + bias[j]
-                H[i, j] = h if h > 0 or layer == layers - 1 else np.float32(0)
-        source, at, start = H, at + a * b + b, start + n * b
-    return source
+                h = units[start + i * b + j] + w[at + j]
+                units[start + i * b + j] = h if h > 0 or last else np.float32(0)
+        source, place, at, start = units, start, at + b, start + n * b
+    return place
 
 
 @kernel
-def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray, delta: np.ndarray) -> float:
-    """Return the mean of -log softmax(scores)[label]; write its derivative by the scores to `delta`."""
-    n, classes = scores.shape
+def softmax_cross_entropy(
+    scores: np.ndarray, start: int, n: int, classes: int, labels: np.ndarray, delta: np.ndarray
+) -> float:
+    """Return the mean of -log softmax(scores)[label]; write its derivative by the scores to `delta`.
+
+    The scores are at `start` in a flat array, and their derivatives come to the same place in `delta`.
+    """
     total = 0.0
     for i in range(n):
-        highest = scores[i, 0]
+        row = start + i * classes
+        highest = scores[row]
         for j in range(1, classes):
-            highest = max(highest, scores[i, j])
+            highest = max(highest, scores[row + j])
         s = np.float32(0)
-        for j in range(classes):
-            delta[i, j] = np.exp(scores[i, j] - highest)
-            s += delta[i, j]
-        total += np.log(s) + highest - scores[i, labels[i]]
-        for j in range(classes):
-            delta[i, j] /= s * np.float32(n)
-        delta[i, labels[i]] -= np.float32(1) / np.float32(n)
+        for j in range(row, row + classes):
+            delta[j] = np.exp(scores[j] - highest)
+            s += delta[j]
+        total += np.log(s) + highest - scores[row + labels[i]]
+        for j in range(row, row + classes):
+            delta[j] /= s * np.float32(n)
+        delta[row + labels[i]] -= np.float32(1) / np.float32(n)
     return total / n
 
 
@@ -76,43 +107,37 @@ def loss_and_gradient(
     sizes: np.ndarray,
     X: np.ndarray,
     labels: np.ndarray,
+    n: int,
     units: np.ndarray,
     deltas: np.ndarray,
+    panel: np.ndarray,
     out: np.ndarray,
 ) -> float:
-    """Return the mean loss and write its gradient: reverse mode, written out for this one network.
+    """Return the mean loss over n points and write its gradient: reverse mode, written out for this one network.
 
-    `units` and `deltas` hold, for each layer, its output and the derivative of the loss by its input to the ReLU.
+    `units` and `deltas` hold, for each layer, its output and the derivative of the loss by it (before the ReLU).
     """
-    n, layers = X.shape[0], sizes.size - 1
-    scores = forward(w, sizes, X, units)
-    end = 0
-    for layer in range(layers):
-        end += n * sizes[layer + 1]
-    b = sizes[layers]
-    loss = softmax_cross_entropy(scores, labels, deltas[end - n * b : end].reshape(n, b))
+    layers = sizes.size - 1
+    place = forward(w, sizes, X, n, units, panel)
+    loss = softmax_cross_entropy(units, place, n, sizes[layers], labels, deltas)
     at = w.size
     for layer in range(layers - 1, -1, -1):
         a, b = sizes[layer], sizes[layer + 1]
-        D = deltas[end - n * b : end].reshape(n, b)
-        end -= n * b
         at -= a * b + b
-        bias = out[at + a * b : at + a * b + b]
-        bias[:] = np.float32(0)
-        for i in range(n):
+        out[at + a * b : at + a * b + b] = np.float32(0)
+        for i in range(n):  # the bias adds to every point's output
             for j in range(b):
-                bias[j] += D[i, j]
+                out[at + a * b + j] += deltas[place + i * b + j]
         if layer == 0:
-            np.dot(X.T, D, out[at : at + a * b].reshape(a, b))
+            multiply(a, n, b, X, 0, 1, a, deltas, place, b, 1, out, at, panel)  # X^T D
             break
-        H = units[end - n * a : end].reshape(n, a)
-        B = deltas[end - n * a : end].reshape(n, a)
-        np.dot(H.T, D, out[at : at + a * b].reshape(a, b))
-        np.dot(D, w[at : at + a * b].reshape(a, b).T, B)
-        for i in range(n):
-            for j in range(a):
-                if H[i, j] <= 0:
-                    B[i, j] = np.float32(0)
+        before = place - n * a
+        multiply(a, n, b, units, before, 1, a, deltas, place, b, 1, out, at, panel)  # H^T D
+        multiply(n, b, a, deltas, place, b, 1, w, at, 1, b, deltas, before, panel)  # D W^T
+        for i in range(before, place):
+            if units[i] <= 0:  # the ReLU was silent
+                deltas[i] = np.float32(0)
+        place = before
     return loss
 
 
@@ -139,25 +164,22 @@ def epoch(
     step: float,
     decay: float,
     t: int,
-    mean: np.ndarray,
-    square: np.ndarray,
-    units: np.ndarray,
-    deltas: np.ndarray,
+    work: Workspace,
 ) -> float:
     """Go once through the data in the given order, a step of Adam for each batch; return the mean loss."""
     n, total = X.shape[0], 0.0
-    g = np.empty_like(w)
-    rows = np.empty((min(batch, n), X.shape[1]), X.dtype)
-    wanted = np.empty(min(batch, n), labels.dtype)
+    d = X.shape[1]
+    rows, wanted = np.empty(min(batch, n) * d, X.dtype), np.empty(min(batch, n), labels.dtype)
     for start in range(0, n, batch):
         size = min(batch, n - start)
         for i in range(size):
             wanted[i] = labels[order[start + i]]
-            for j in range(X.shape[1]):
-                rows[i, j] = X[order[start + i], j]
-        total += size * loss_and_gradient(w, sizes, rows[:size], wanted[:size], units, deltas, g)
+            for j in range(d):
+                rows[i * d + j] = X[order[start + i], j]
+        loss = loss_and_gradient(w, sizes, rows, wanted, size, work.units, work.deltas, work.panel, work.gradient)
+        total += size * loss
         t += 1
-        adam(w, g, mean, square, t, step, decay)
+        adam(w, work.gradient, work.mean, work.square, t, step, decay)
     return total / n
 
 
@@ -199,8 +221,7 @@ class LabelFit:
         if points.shape[1] != self.sizes[0]:
             raise ValueError(f"X must have {self.sizes[0]} columns, got {points.shape[1]}")
         ready = _normalise(points, self.center, self.scale)
-        sizes = np.array(self.sizes)
-        return forward(self.parameters, sizes, ready, _workspace(len(ready), sizes)).copy()
+        return _scores(self.parameters, np.array(self.sizes), ready)
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
@@ -343,22 +364,21 @@ def fit_random_labels(
     center = points.mean(axis=0, dtype=np.float64)
     scale = float(np.sqrt(np.mean((points - center) ** 2))) or 1.0
     inside, outside = _normalise(points, center, scale), _normalise(test_points, center, scale)
-    units, deltas = (_workspace(max(len(inside), len(outside)), sizes) for _ in range(2))
     w = initial_parameters(sizes, rng)
-    mean, square = np.zeros_like(w), np.zeros_like(w)
+    work = make_workspace(sizes, max(len(inside), len(outside)), batch)
     per_epoch = -(-len(inside) // batch)
 
     losses, trained, tested, fitted = [], [], [], None
     for number in range(1, epochs + 1):
         order = rng.permutation(len(inside))
         taken = (number - 1) * per_epoch
-        loss = epoch(w, sizes, inside, labels, order, batch, step, decay, taken, mean, square, units, deltas)
+        loss = epoch(w, sizes, inside, labels, order, batch, step, decay, taken, work)
         if not np.isfinite(loss):
             raise ValueError(f"the training diverged in epoch {number}: step {step:g} is too large for this network")
         losses.append(loss)
-        trained.append(_accuracy(forward(w, sizes, inside, units), labels))
+        trained.append(_accuracy(_scores(w, sizes, inside, work), labels))
         if test is not None:
-            tested.append(_accuracy(forward(w, sizes, outside, units), test_labels))
+            tested.append(_accuracy(_scores(w, sizes, outside, work), test_labels))
         if fitted is None and trained[-1] == 1:
             fitted = number
         if callback is not None and callback(number, loss, trained[-1]) is True:
@@ -387,6 +407,9 @@ def _normalise(points: np.ndarray, center: np.ndarray, scale: float) -> np.ndarr
     return np.ascontiguousarray((points - center) / scale, dtype=np.float32)
 
 
-def _workspace(rows: int, sizes: np.ndarray) -> np.ndarray:
-    """Return memory for the outputs of every layer."""
-    return np.empty(rows * int(sizes[1:].sum()), np.float32)
+def _scores(w: np.ndarray, sizes: np.ndarray, ready: np.ndarray, work: Workspace | None = None) -> np.ndarray:
+    """Return the scores of points that are centred and scaled: a view into the workspace."""
+    n, classes = len(ready), int(sizes[-1])
+    work = work or make_workspace(sizes, n, 1)
+    start = forward(w, sizes, ready.reshape(-1), n, work.units, work.panel)
+    return work.units[start : start + n * classes].reshape(n, classes)
