@@ -7,10 +7,8 @@ badly. Here a product stays on the thread that calls it, so that whole experimen
 
 from __future__ import annotations
 
-import numpy as np
-
 from derivable.jit import kernel
-from derivable.simd import ROWS, VECTORS, lanes, multiply_rows
+from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, lanes, multiply_rows
 
 __all__ = ["multiply", "multiply_plain", "panel_size"]
 
@@ -73,4 +71,4 @@ def multiply(  # type: ignore[no-untyped-def]
 
 def panel_size(depth: int) -> int:
     """Return how many numbers `multiply` needs for its work, for float32 and larger types."""
-    return depth * VECTORS * int(lanes(np.empty(0, np.float32)))
+    return depth * VECTORS * (VECTOR_BYTES // 4)
