@@ -145,7 +145,7 @@ class TestMemorize:
             ([[0.0], [1.0]], [0, 1], {"position": 1.0}, r"position must be at least 0 and less than 1"),
             ([[0.0], [1.0]], [0, 1], {"draws": 0}, r"draws must be at least 1"),
             ([[0.0], [1.0]], [0, 1], {"seed": -1}, r"seed must be at least 0"),
-            ([[1.0, 0], [1 + 1e-16, 1e-17]], [0, 1], {"draws": 3}, r"rows 0 and 1 of X are too close"),
+            ([[1.0, 0], [1.0, 1e-300]], [0, 1], {"draws": 3}, r"rows 0 and 1 of X are too close"),
             ([[1e308] * 9, [-1e308] * 9], [0, 1], {}, r"projections overflow|weights overflow"),
             ([[0.0], [1e-300]], [0, 1e10], {}, r"the weights overflow"),
         ],

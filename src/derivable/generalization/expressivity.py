@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from derivable.generalization.streams import stream
 from derivable.jit import kernel
 from derivable.validation import as_array, check_count, check_finite, check_number
 
@@ -179,13 +180,14 @@ def memorize(X: Any, y: Any, seed: int = 0, *, draws: int = 300, position: float
         raise ValueError(f"position must be at least 0 and less than 1, got {position}")
     _refuse_duplicates(X)
 
-    direction = _best_direction(X, np.random.default_rng(seed), draws)
+    direction = _best_direction(X, stream(seed, "directions"), draws)
     z = np.empty(len(X))
     project(X, direction, z)
     order = np.argsort(z, kind="stable")
     z, values = z[order], y[order]
-    gaps = np.diff(z)
-    if not np.isfinite(z).all():
+    with np.errstate(all="ignore"):
+        gaps = np.diff(z)
+    if not (np.isfinite(z).all() and np.isfinite(gaps).all()):
         raise ValueError("X is too large: its projections overflow; scale it")
     if gaps.size and gaps.min() <= 0:
         first, second = sorted(int(i) for i in order[np.argmin(gaps) : np.argmin(gaps) + 2])
@@ -328,7 +330,7 @@ def rademacher_complexity(values: Any, *, draws: int | None = None, seed: int = 
             )
         return float(enumerate_signs(table) / (2**n * n))
     draws = check_count(draws, "draws")
-    rng = np.random.default_rng(check_count(seed, "seed", least=0))
+    rng = stream(check_count(seed, "seed", least=0), "signs")
     total, block = 0.0, max(1, min(draws, 2**22 // max(n, len(table))))
     for start in range(0, draws, block):
         signs = rng.choice([-1.0, 1.0], size=(min(block, draws - start), n))

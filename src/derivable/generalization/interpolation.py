@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from derivable.activations import relu
+from derivable.generalization.streams import stream
 from derivable.validation import as_array, check_count, check_finite, check_number, check_positive
 
 __all__ = [
@@ -76,7 +77,7 @@ class RandomFeatures:
     def draw(cls, d: int, features: int, seed: int = 0) -> RandomFeatures:
         """Draw the directions with independent normal entries of variance 1/d."""
         d, features = check_count(d, "d"), check_count(features, "features")
-        rng = np.random.default_rng(check_count(seed, "seed", least=0))
+        rng = stream(check_count(seed, "seed", least=0), "features")
         return cls(rng.normal(size=(features, d)) / np.sqrt(d))
 
     def __call__(self, X: Any) -> np.ndarray:
@@ -334,7 +335,7 @@ def _fit_dense(
     inverse = 1 / (values + ridge / values)
     scaled = inverse[:, None] * (left.T @ targets.reshape(len(targets), -1))
     w = (right.T @ scaled).reshape(matrix.shape[1], *targets.shape[1:])
-    return LinearFit(w, float(np.linalg.norm(w)), _residual(matrix @ w, targets), rank, features)
+    return LinearFit(w, _length(w), _residual(matrix @ w, targets), rank, features)
 
 
 def _fit_kernel(points: np.ndarray, targets: np.ndarray, kernel: Callable[[Any, Any], Any], ridge: float) -> LinearFit:
@@ -374,4 +375,10 @@ def _fit_kernel(points: np.ndarray, targets: np.ndarray, kernel: Callable[[Any, 
 
 
 def _residual(fitted: np.ndarray, targets: np.ndarray) -> float:
-    return float(np.linalg.norm(fitted - targets)) / (float(np.linalg.norm(targets)) or 1.0)
+    return _length(fitted - targets) / (_length(targets) or 1.0)
+
+
+def _length(array: np.ndarray) -> float:
+    """Return the root of the sum of squares; no square over- or underflows."""
+    largest = float(np.abs(array).max())
+    return largest * float(np.linalg.norm(array / largest)) if largest > 0 else 0.0

@@ -15,6 +15,7 @@ import numpy as np
 
 from derivable.generalization.interpolation import check_labels
 from derivable.generalization.product import multiply, panel_size
+from derivable.generalization.streams import stream
 from derivable.jit import kernel
 from derivable.validation import as_array, check_count, check_finite, check_number, check_positive
 
@@ -264,7 +265,7 @@ def corrupt_labels(y: Any, fraction: float, *, classes: int | None = None, seed:
         import derivable as dv
 
         print(dv.corrupt_labels([0, 1, 2, 3, 4, 5, 6, 7], 0.5, seed=1))
-        #> [3 4 2 7 4 1 6 7]
+        #> [0 1 3 3 5 7 5 7]
         ```
     """
     count = None if classes is None else check_count(classes, "classes")
@@ -272,7 +273,7 @@ def corrupt_labels(y: Any, fraction: float, *, classes: int | None = None, seed:
     fraction = check_number(fraction, "fraction")
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction must be from 0 to 1, got {fraction}")
-    rng = np.random.default_rng(check_count(seed, "seed", least=0))
+    rng = stream(check_count(seed, "seed", least=0), "labels")
     new = rng.integers(0, count or int(given.max()) + 1, size=given.size)
     return np.where(rng.random(given.size) < fraction, new, given)
 
@@ -359,7 +360,7 @@ def fit_random_labels(
         raise TypeError(f"callback must be a function, got {type(callback).__name__}")
 
     labels = corrupt_labels(true, fraction, classes=classes, seed=seed)
-    rng = np.random.default_rng([seed, 1])  # another stream than that of the labels
+    rng = stream(seed, "training")
     sizes = np.array([points.shape[1], *widths, classes])
     center = points.mean(axis=0, dtype=np.float64)
     scale = float(np.sqrt(np.mean((points - center) ** 2))) or 1.0
