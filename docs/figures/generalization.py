@@ -160,7 +160,7 @@ def table() -> str:
 
     def spread(values, digits=3):
         values = np.array(values, float)
-        return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+        return f"{values.mean():.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{values.std(ddof=1):.{digits}f}"
 
     rows = []
 

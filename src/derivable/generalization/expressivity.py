@@ -247,7 +247,7 @@ def _best_direction(X: np.ndarray, rng: np.random.Generator, draws: int) -> np.n
         i = int(np.argmax(smallest))
         if smallest[i] > widest or start == 0:
             best, widest = directions[i], float(smallest[i])
-    return best
+    return best * np.sign(best[np.argmax(np.abs(best))])  # of the two signs, the one with the largest entry positive
 
 
 # --------------------------------------------------------------------------------------- Rademacher complexity
