@@ -18,7 +18,7 @@ from derivable.generalization import expressivity, randomization
 def least(functions, repeats):
     """Return the least time of each function, all taking turns."""
     best = dict.fromkeys(functions, np.inf)
-    for name, function in functions.items():
+    for function in functions.values():
         function()
     for _ in range(repeats):
         for name, function in functions.items():

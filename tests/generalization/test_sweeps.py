@@ -111,7 +111,7 @@ def test_what_the_chapter_says_of_the_ten_seeds(stored):
     assert last("labels 0", "test").mean() > 0.97
     assert abs(last("labels 1", "test").mean() - 0.1) < 0.02
     gain = last("true, shifts", "test").mean() - last("labels 0", "test").mean()
-    assert 0.005 < gain < 0.015  # "by about one image in a hundred"
+    assert 0.003 < gain < 0.01  # "less than one image in a hundred"
     epochs = np.array([[r["networks"][n]["epochs_to_fit"] for r in stored] for n in ("labels 0", "labels 1")])
     assert 8 < epochs[1].mean() / epochs[0].mean() < 20
     assert 140 < np.mean([r["networks"]["random, shifts"]["epochs_to_fit"] for r in stored]) < 165
