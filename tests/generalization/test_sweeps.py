@@ -132,7 +132,7 @@ def test_the_page_finds_its_data_and_figures():
     try:
         from figures import generalization
 
-        assert "±" in generalization.table()
+        assert "±" in generalization.tables()
         assert "figure-randomization" in generalization.randomization()
     finally:
         sys.path.remove(str(DOCS))
