@@ -119,8 +119,9 @@ class MemorizingNetwork:
         check_finite(points, "X")
         rows = np.ascontiguousarray(points.reshape(-1, d), dtype=np.float64)
         z, out = np.empty(len(rows)), np.empty(len(rows))
-        project(rows, self.direction, z)
-        evaluate(z, self.biases, self.weights, out)
+        with np.errstate(all="ignore"):
+            project(rows, self.direction, z)
+            evaluate(z, self.biases, self.weights, out)
         return out if points.ndim == 2 else float(out[0])
 
     def __repr__(self) -> str:
@@ -182,10 +183,10 @@ def memorize(X: Any, y: Any, seed: int = 0, *, draws: int = 300, position: float
 
     direction = _best_direction(X, stream(seed, "directions"), draws)
     z = np.empty(len(X))
-    project(X, direction, z)
-    order = np.argsort(z, kind="stable")
-    z, values = z[order], y[order]
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # without the JIT NumPy would warn of what is checked here
+        project(X, direction, z)
+        order = np.argsort(z, kind="stable")
+        z, values = z[order], y[order]
         gaps = np.diff(z)
     if not (np.isfinite(z).all() and np.isfinite(gaps).all()):
         raise ValueError("X is too large: its projections overflow; scale it")
@@ -199,9 +200,10 @@ def memorize(X: Any, y: Any, seed: int = 0, *, draws: int = 300, position: float
     biases[0] = z[0] - (float(gaps.mean()) if gaps.size else 1.0)
     biases[1:] = np.minimum(z[:-1] + position * gaps, np.nextafter(z[1:], -np.inf))
     weights = np.empty(len(X))
-    condition = solve_slopes(z, biases, values, weights)
     fitted = np.empty(len(X))
-    evaluate(z, biases, weights, fitted)
+    with np.errstate(all="ignore"):
+        condition = solve_slopes(z, biases, values, weights)
+        evaluate(z, biases, weights, fitted)
     if not np.isfinite(fitted).all():
         i = int(np.argmin(gaps)) if gaps.size else 0
         rows = sorted(int(k) for k in order[i : i + 2])

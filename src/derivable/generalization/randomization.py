@@ -373,7 +373,8 @@ def fit_random_labels(
     for number in range(1, epochs + 1):
         order = rng.permutation(len(inside))
         taken = (number - 1) * per_epoch
-        loss = epoch(w, sizes, inside, labels, order, batch, step, decay, taken, work)
+        with np.errstate(all="ignore"):  # without the JIT NumPy would warn of what is checked here
+            loss = epoch(w, sizes, inside, labels, order, batch, step, decay, taken, work)
         if not np.isfinite(loss):
             raise ValueError(f"the training diverged in epoch {number}: step {step:g} is too large for this network")
         losses.append(loss)
