@@ -148,7 +148,7 @@ def memorize(X: Any, y: Any, seed: int = 0, *, draws: int = 300, position: float
             out from one point to the next; beyond, they grow exponentially.
 
     Returns:
-        The network; call it on points.
+        The network, in double precision; call it on points.
 
     Raises:
         TypeError: if an argument is not numeric, or a count is not an int.

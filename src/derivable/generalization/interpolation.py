@@ -152,7 +152,7 @@ def min_norm_solution(
         ridge: $\lambda \ge 0$.
 
     Returns:
-        The fit; call it on points. Singular values below `max(n, d)` rounding errors of the largest count as 0.
+        The fit, in double precision; call it on points. Singular values below `max(n, d)` rounding errors of the largest count as 0.
 
     Raises:
         TypeError: if an argument is not numeric.
@@ -194,7 +194,7 @@ def gradient_descent_limit(X: Any, y: Any, w0: Any = None) -> np.ndarray:
         w0: the start, (d,) or (d, outputs); zeros by default.
 
     Returns:
-        The limit, in the shape of `w0`.
+        The limit, in the shape of `w0`, in double precision.
 
     Raises:
         TypeError: if an argument is not numeric.
