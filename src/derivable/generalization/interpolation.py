@@ -152,7 +152,8 @@ def min_norm_solution(
         ridge: $\lambda \ge 0$.
 
     Returns:
-        The fit, in double precision; call it on points. Singular values below `max(n, d)` rounding errors of the largest count as 0.
+        The fit, in double precision; call it on points. Singular values below `max(n, d)` rounding errors of the
+        largest count as 0.
 
     Raises:
         TypeError: if an argument is not numeric.
