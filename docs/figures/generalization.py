@@ -158,17 +158,17 @@ def tables() -> str:
 
     def spread(values, digits=3):
         values = np.array(values, float)
-        if np.ptp(values) == 0:
-            return f"{values[0]:g}"
         return f"{values.mean():.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{values.std(ddof=1):.{digits}f}"
 
     def network(text, name):
         epochs = collect("networks", name, "epochs_to_fit")
-        return text, spread(last(name, "train")), spread(last(name)), f"{min(epochs)}–{max(epochs)}"
+        assert min(last(name, "train")) == 1
+        return text, spread(last(name)), f"{min(epochs)}–{max(epochs)}"
 
     def linear(text, name):
         train, test, norm = (collect("interpolations", name, key) for key in ("train", "test", "norm"))
-        return text, spread(train), spread(test), "" if "linear" in name else spread(norm, 1)
+        shown = "" if "linear" in name else f"{np.mean(norm):.1f}"
+        return text, "1" if min(train) == 1 else f"{np.mean(train):.3f}", spread(test), shown
 
     networks = [
         network("true labels", "labels 0"),
@@ -186,7 +186,7 @@ def tables() -> str:
     fits += [linear("random, σ = 1", "random, sigma 1")]
     fits += [linear(f"random, λ = {ridge}", f"random, ridge {ridge}") for ridge in ("0.1", "1")]
     fits += [linear("true, no kernel", "true, linear"), linear("random, no kernel", "random, linear")]
-    return html_table("table-networks", ("network", "training", "test", "epochs"), networks) + html_table(
+    return html_table("table-networks", ("network", "test", "epochs"), networks) + html_table(
         "table-least-squares", ("least squares", "training", "test", "norm"), fits
     )
 
