@@ -46,6 +46,10 @@ NOTES: dict[str, str] = {
         "Images of 14 x 14 with 10 outputs in a row fill 10 of 16 lanes. Tried: packed patches (2 times slower), a tile "
         "of output rows (3 times slower), shifted rows with all rows joined to one, which is what is measured here."
     ),
+    "VGG conv1.1": (
+        "Three channels against 64: the sums are short, and most of the time goes into writing the larger array, or fills 3 of "
+        "the 8 rows of a tile. Tried: a tile of output rows, packed patches, shifted rows, minimal filtering."
+    ),
     "grouped": (
         "32 channels in each group are too few to pay well for transforms. Tried: packed blocks, shifted rows, minimal "
         "filtering; the last two take the same time."
