@@ -65,7 +65,7 @@ def backward(output: int) -> str:
         "Backwards through $f_2$. At $w_1$ arrive $\\frac13$ from the logarithm and $4$ from the square: "
         "$\\partial f_2/\\partial w_1 = \\frac{13}{3}$.",
     )
-    return _drawing(_graph().svg(output), f"autodiff-backward-{output + 1}", words[output], 4.2)
+    return _drawing(_graph().svg(output), f"autodiff-backward-{output + 1}", words[output], 4.2, least=440)
 
 
 def table(mode: str, output: int = 0) -> str:

@@ -19,6 +19,7 @@ TABLE = {
     "x to the y at (0, 0)": (lambda np, x, y: x**y, (0.0, 0.0), (NAN, 0.0), (0.0, 0.0)),
     "x to the 0 at 0": (lambda np, x: x**0.0, (0.0,), (NAN,), (0.0,)),
     "where and sqrt at 0": (lambda np, x: np.where(x < 1, x, np.sqrt(x)), (0.0,), (NAN,), (NAN,)),
+    "a root times itself at 0": (lambda np, x: np.sqrt(x) * np.sqrt(x), (0.0,), (NAN,), (NAN,)),
     "log1p of exp at 800": (lambda np, x: np.log1p(np.exp(x)), (800.0,), (NAN,), (NAN,)),
 }
 ARRAYS = {

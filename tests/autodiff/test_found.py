@@ -170,3 +170,63 @@ def test_arange_and_reshape_as_they_are_usually_written():
 
 def test_third_derivative():
     assert np.isclose(dv.grad(dv.grad(dv.grad(njit(lambda x: x**4))))(2.0), 48.0)
+
+
+@njit
+def cubes(x):
+    s = 0.0
+    for v in x:
+        s += v * v * v
+    return s
+
+
+def test_a_buffer_that_shares_memory_with_an_argument_is_refused():
+    into, z = dv.grad_into(cubes), np.arange(6.0)
+    for x, out in ((z, z), (z[:4], z[2:]), (z[::2], z[4::-2]), (z[1:5], z[3:0:-1].base[:4])):
+        with pytest.raises(ValueError, match="the buffer out shares memory with x"):
+            into(x, out)
+    assert np.array_equal(z, np.arange(6.0))
+    into(z[::2], z[1::2])  # interleaved, and no element in common
+    assert np.array_equal(z, [0.0, 0.0, 2.0, 12.0, 4.0, 48.0])
+
+
+def test_a_gradient_into_a_buffer_within_a_function_that_is_differentiated():
+    @njit
+    def f(x):
+        g = np.empty_like(x)
+        dv.grad_into(cubes)(x, g)
+        return np.sum(g * x)
+
+    @njit
+    def same_memory(x):
+        y = x.copy()
+        dv.grad_into(cubes)(y, y)
+        return np.sum(y)
+
+    @njit
+    def other_kind(x):
+        g = np.empty((2, 2))
+        dv.grad_into(cubes)(x, g)
+        return np.sum(g)
+
+    @njit
+    def other_shape(x):
+        g = np.empty(3)
+        dv.grad_into(cubes)(x, g)
+        return np.sum(g)
+
+    np.testing.assert_allclose(dv.grad(f)(X), 9 * X**2)
+    with pytest.raises(dv.DerivativeError, match="same_memory, line(.|\n)*the buffer out may share memory with x"):
+        dv.grad(same_memory)(X)
+    with pytest.raises(dv.DerivativeError, match="2-dimensional float64 array for a 1-dimensional"):
+        dv.grad(other_kind)(X)
+    with pytest.raises(ValueError, match="the buffer out must have the shape of x"):
+        dv.grad(other_shape)(X)
+
+
+def test_directions_within_a_function_that_is_differentiated():
+    @njit
+    def f(x):
+        return dv.hvp(cubes, (x,), (np.ones(x.shape[0]),))[1]
+
+    np.testing.assert_allclose(dv.grad(f)(X), [0.0, 6.0, 0.0, 0.0, 0.0])

@@ -17,7 +17,9 @@ HERE = Path(__file__).parent
 
 
 def main(names):
-    """Run each script in a process of its own."""
+    """Run each script in a process of its own; arguments from the first that begins with a dash on are the script's."""
+    split = next((k for k, word in enumerate(names) if word.startswith("-")), len(names))
+    names, options = names[:split], names[split:]
     found = sorted(p.stem for p in HERE.glob("*.py") if not p.stem.startswith("_"))
     if unknown := set(names) - set(found):
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(found)}")
@@ -28,7 +30,7 @@ def main(names):
     status = 0
     for name in names or found:
         print(f"\n== {name}", flush=True)
-        status |= subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=False).returncode
+        status |= subprocess.run([sys.executable, str(HERE / f"{name}.py"), *options], check=False).returncode
     return status
 
 

@@ -1,14 +1,24 @@
 """Measure derivatives on a suite of programs: against the function itself, JAX's jit, torch and autograd, interleaved.
 
-`python tests/benchmarks/autodiff.py [--peers]` prints for each program the time of the function, of value and gradient,
-their ratio, the seconds that compiling took, and with `--peers` the times of the peers in the same run.
+`python -m tests.benchmarks autodiff` prints for each program the time of the function, of value and gradient, their
+ratio, and how many times as long the peers take for value and gradient in the same run. `--compile` measures in fresh
+processes, with empty caches, how long the first call takes, and how long it takes in the process after that. `--json FILE`
+adds what was measured to a file; `docs/data/autodiff.json` is the one that the page on performance is made from.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
 import time
+from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 from numba import njit
@@ -121,8 +131,20 @@ def cross_entropy(W, X, labels):
     return s / X.shape[0]
 
 
+@njit
+def network(parameters, images, labels):
+    (w1, b1), (w2, b2) = parameters
+    h = dv.max_pool2d(dv.relu(dv.conv2d(images, w1, b1, padding="same")), 2)
+    scores = h.reshape(h.shape[0], h.shape[1] * h.shape[2] * h.shape[3]) @ w2 + b2
+    total = 0.0
+    for i in range(scores.shape[0]):
+        row = scores[i] - np.max(scores[i])
+        total += np.log(np.sum(np.exp(row))) - row[labels[i]]
+    return total / scores.shape[0]
+
+
 def suite():
-    """Return (name, function, arguments) of each program."""
+    """Return (name, number of parameters, function, arguments) of each program."""
     r = np.random.default_rng(0)
     X, y = r.standard_normal((1000, 50)), np.sign(r.standard_normal(1000))
 
@@ -136,17 +158,29 @@ def suite():
             r.standard_normal((32, m)),
         )
 
+    def few_rows(n):
+        return (r.standard_normal(n) / n**0.5, r.standard_normal((20, n)), np.sign(r.standard_normal(20)))
+
     L = np.tril(0.1 * r.standard_normal((60, 60))) + 2 * np.eye(60)
+    filters = ((0.3 * r.standard_normal((8, 1, 3, 3)), np.zeros(8)), (0.1 * r.standard_normal((128, 10)), np.zeros(10)))
     return [
         ("scalar formula", formula, (0.7, 1.3)),
         ("Rosenbrock, n = 2", rosenbrock, (r.standard_normal(2),)),
+        ("Rosenbrock, n = 10", rosenbrock, (r.standard_normal(10),)),
+        ("Rosenbrock, n = 100", rosenbrock, (r.standard_normal(100),)),
         ("Rosenbrock, n = 1000", rosenbrock, (r.standard_normal(1000),)),
-        ("logistic regression 1000 x 50, loops", logistic_loops, (0.1 * r.standard_normal(50), X, y)),
-        ("logistic regression 1000 x 50, arrays", logistic_arrays, (0.1 * r.standard_normal(50), X, y)),
-        ("MLP 32 x 8-16-4", mlp, layers(8, 16, 4)),
-        ("MLP 32 x 32-64-10", mlp, layers(32, 64, 10)),
-        ("MLP 32 x 128-256-10", mlp, layers(128, 256, 10)),
-        ("RNN, 20 units, 50 steps", rnn, (0.2 * r.standard_normal((20, 20)), r.standard_normal(20), r.standard_normal(50))),
+        ("Rosenbrock, n = 100,000", rosenbrock, (r.standard_normal(100_000),)),
+        ("logistic regression, 1000 x 50, as loops", logistic_loops, (0.1 * r.standard_normal(50), X, y)),
+        ("logistic regression, 1000 x 50", logistic_arrays, (0.1 * r.standard_normal(50), X, y)),
+        ("logistic regression, 20 x 10", logistic_arrays, few_rows(10)),
+        ("logistic regression, 20 x 100", logistic_arrays, few_rows(100)),
+        ("logistic regression, 20 x 1000", logistic_arrays, few_rows(1000)),
+        ("logistic regression, 20 x 100,000", logistic_arrays, few_rows(100_000)),
+        ("MLP 8-16-4, 32 rows", mlp, layers(8, 16, 4)),
+        ("MLP 32-64-10, 32 rows", mlp, layers(32, 64, 10)),
+        ("MLP 128-256-10, 32 rows", mlp, layers(128, 256, 10)),
+        ("recurrent network, 20 units, 50 steps", rnn, (0.2 * r.standard_normal((20, 20)), r.standard_normal(20), r.standard_normal(50))),
+        ("convolutional network, 8 filters, 32 images 8 x 8", network, (filters, r.standard_normal((32, 1, 8, 8)), r.integers(0, 10, 32))),
         ("matrix factorisation 60 x 40, rank 5", factorisation, (r.standard_normal((60, 5)), r.standard_normal((5, 40)), r.standard_normal((60, 40)))),
         ("potential of 50 bodies", bodies, (r.standard_normal((50, 3)),)),
         ("logistic map, 1000 steps", logistic_map, (3.2,)),
@@ -155,101 +189,391 @@ def suite():
     ]  # fmt: skip
 
 
-def peers(name):
-    """Return what computes value and gradient of a program in JAX, jitted; None where it has no good form there."""
+# ---------------------------------------------------------------------------------------------------------- peers
+
+
+def forms(xp, scan, steps, solve, logsumexp, convolve, tanh):
+    """Return the suite for a library of arrays, in its own idiom: whole arrays where it has no fast loops."""
+
+    def scalar(x, y):
+        return xp.sin(x * y) * xp.exp(-x) + xp.log(1.0 + y * y) / (1.0 + x * x)
+
+    def rosenbrock(x):
+        return xp.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+    def logistic(w, X, y):
+        return xp.mean(xp.log(1.0 + xp.exp(-y * (X @ w))))
+
+    def mlp(parameters, X, Y):
+        (W1, b1), (W2, b2) = parameters
+        return xp.mean((tanh(X @ W1 + b1) @ W2 + b2 - Y) ** 2)
+
+    def recurrent(W, U, x):
+        h = scan(lambda h, xt: tanh(W @ h + U * xt), 0.0 * U, x)
+        return xp.sum(h * h)
+
+    def factorisation(U, V, A):
+        return xp.sum((A - U @ V) ** 2)
+
+    def potential(x):
+        d = xp.sum((x[:, None] - x[None]) ** 2, -1) + 0.01
+        return -xp.sum(xp.tril(1.0 / xp.sqrt(d), -1))
+
+    def chaos(r):
+        return steps(lambda x: r * x * (1.0 - x), 0.3)
+
+    def triangular(b, L):
+        x = solve(L, b)
+        return xp.sum(x * x)
+
+    def entropy(scores, labels):
+        return xp.mean(logsumexp(scores) - scores[xp.arange(scores.shape[0]), labels])
+
+    def convolutional(parameters, images, labels):
+        (w1, b1), (w2, b2) = parameters
+        h = convolve(images, w1, b1)
+        return entropy(h.reshape((h.shape[0], -1)) @ w2 + b2, labels)
+
+    found = {
+        "scalar": scalar, "Rosenbrock": rosenbrock, "logistic regression": logistic, "MLP": mlp, "recurrent": recurrent,
+        "matrix": factorisation, "potential": potential, "logistic map": chaos, "triangular": triangular,
+        "softmax": lambda W, X, labels: entropy(X @ W, labels),
+    }  # fmt: skip
+    return found | ({"convolutional": convolutional} if convolve else {})
+
+
+def form_of(found, name):
+    return next((f for key, f in found.items() if name.startswith(key)), None)
+
+
+def jax_peer():
+    """Return what turns a program into one call of JAX: value and gradient, jitted."""
     import jax
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
 
-    def ros(x):
-        return jnp.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+    def convolve(x, w, b):
+        h = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NCHW", "OIHW", "NCHW"))
+        h = jax.nn.relu(h + b[:, None, None])
+        return jax.lax.reduce_window(h, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
 
-    def log(w, X, y):
-        return jnp.mean(jnp.log(1.0 + jnp.exp(-y * (X @ w))))
+    found = forms(
+        jnp,
+        lambda step, h, x: jax.lax.scan(lambda h, xt: (step(h, xt), None), h, x)[0],
+        lambda step, x: jax.lax.fori_loop(0, 1000, lambda _, x: step(x), x),
+        lambda L, b: jax.scipy.linalg.solve_triangular(L, b, lower=True),
+        lambda z: jax.nn.logsumexp(z, axis=1),
+        convolve,
+        jnp.tanh,
+    )
 
-    def net(parameters, X, Y):
-        (W1, b1), (W2, b2) = parameters
-        return jnp.mean((jnp.tanh(X @ W1 + b1) @ W2 + b2 - Y) ** 2)
+    def prepare(name, arguments):
+        f = jax.jit(jax.value_and_grad(form_of(found, name)))
+        moved = jax.tree.map(jnp.asarray, arguments)
+        return (lambda: jax.block_until_ready(f(*moved))), lambda out: jax.tree.map(np.asarray, out)
 
-    def recurrent(W, U, x):
-        h, _ = jax.lax.scan(lambda h, xt: (jnp.tanh(W @ h + U * xt), None), jnp.zeros(W.shape[0]), x)
-        return jnp.sum(h * h)
-
-    def factor(U, V, A):
-        return jnp.sum((A - U @ V) ** 2)
-
-    def potential(x):
-        d = jnp.sum((x[:, None] - x[None]) ** 2, -1) + 0.01
-        return -jnp.sum(jnp.tril(1.0 / jnp.sqrt(d), -1))
-
-    def chaos(r):
-        return jax.lax.fori_loop(0, 1000, lambda _, x: r * x * (1.0 - x), 0.3)
-
-    def solve(b, L):
-        x = jax.scipy.linalg.solve_triangular(L, b, lower=True)
-        return jnp.sum(x * x)
-
-    def entropy(W, X, labels):
-        Z = X @ W
-        return jnp.mean(jax.nn.logsumexp(Z, axis=1) - Z[jnp.arange(Z.shape[0]), labels])
-
-    def scalar(x, y):
-        return jnp.sin(x * y) * jnp.exp(-x) + jnp.log(1.0 + y * y) / (1.0 + x * x)
-
-    forms = {
-        "scalar": scalar, "Rosenbrock": ros, "logistic regression": log, "MLP": net, "RNN": recurrent, "matrix": factor,
-        "potential": potential, "logistic map": chaos, "triangular": solve, "softmax": entropy,
-    }  # fmt: skip
-    form = next((f for key, f in forms.items() if name.startswith(key)), None)
-    return None if form is None else jax.jit(jax.value_and_grad(form))
+    return prepare, jax.__version__
 
 
-def once(call, number):
+def torch_peer():
+    """Return what turns a program into one call of torch: value and gradient, eager."""
+    import torch
+    import torch.nn.functional as F
+
+    def loop(step, h, x):
+        for k in range(x.shape[0]):
+            h = step(h, x[k])
+        return h
+
+    def steps(step, x):
+        for _ in range(1000):
+            x = step(x)
+        return x
+
+    found = forms(
+        torch,
+        loop,
+        steps,
+        lambda L, b: torch.linalg.solve_triangular(L, b[:, None], upper=False)[:, 0],
+        lambda z: torch.logsumexp(z, dim=1),
+        lambda x, w, b: F.max_pool2d(torch.relu(F.conv2d(x, w, b, padding="same")), 2),
+        torch.tanh,
+    )
+
+    def tensors(tree):
+        if isinstance(tree, tuple):
+            return tuple(map(tensors, tree))
+        return torch.as_tensor(tree, dtype=torch.float64 if isinstance(tree, float) else None)
+
+    def prepare(name, arguments):
+        f = form_of(found, name)
+        moved = tensors(arguments)
+        leaves = flat(moved[0])
+        for leaf in leaves:
+            leaf.requires_grad_()
+
+        def call():
+            value = f(*moved)
+            return value, torch.autograd.grad(value, leaves)
+
+        return call, lambda out: (out[0].item(), [g.numpy() for g in out[1]])
+
+    return prepare, torch.__version__
+
+
+def autograd_peer():
+    """Return what turns a program into one call of autograd: value and gradient."""
+    from importlib.metadata import version
+
+    import autograd
+    import autograd.numpy as anp
+    from autograd.scipy.linalg import solve_triangular
+    from autograd.scipy.special import logsumexp
+
+    def loop(step, h, x):
+        for k in range(x.shape[0]):
+            h = step(h, x[k])
+        return h
+
+    def steps(step, x):
+        for _ in range(1000):
+            x = step(x)
+        return x
+
+    found = forms(
+        anp, loop, steps, lambda L, b: solve_triangular(L, b, lower=True), lambda z: logsumexp(z, 1), None, anp.tanh
+    )
+
+    def prepare(name, arguments):
+        form = form_of(found, name)
+        if form is None:
+            return None, None
+        f = autograd.value_and_grad(form)
+        return (lambda: f(*arguments)), lambda out: out
+
+    return prepare, version("autograd")
+
+
+PEERS = {"JAX": jax_peer, "torch": torch_peer, "autograd": autograd_peer}
+
+
+# ------------------------------------------------------------------------------------------------------ measuring
+
+
+def flat(tree):
+    if isinstance(tree, (tuple, list)):
+        return [leaf for part in tree for leaf in flat(part)]
+    return [tree]
+
+
+def once(call, number, arguments=()):
     start = time.perf_counter()
-    for _ in range(number):
-        call()
+    for _ in repeat(None, number):
+        call(*arguments)
     return (time.perf_counter() - start) / number
 
 
-def main():
-    """Print the suite."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", action="store_true", help="measure JAX too")
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
-    rosenbrock(np.ones(2))
-    dv.grad(njit(lambda x: x * x))(1.0)  # Numba's own start-up
-    heads = f"{'program':44}{'f us':>10}{'grad us':>10}{'ratio':>7}{'compile s':>11}{'f compile':>11}"
-    print(heads + (f"{'JAX us':>10}{'JAX/ours':>10}" if options.peers else ""))
-    for name, f, args in suite():
-        start = time.perf_counter()
-        f(*args)
-        own = time.perf_counter() - start
-        both = dv.value_and_grad(f)
-        start = time.perf_counter()
-        both(*args)
-        compiled = time.perf_counter() - start
-        calls = [lambda f=f, args=args: f(*args), lambda both=both, args=args: both(*args)]
-        if options.peers:
-            import jax
+def measure(calls, rounds, seconds=3e-4):
+    """Return the least time of each call; they take turns, so that all meet the same disturbances."""
+    numbers = [max(1, int(seconds / max(once(c, 1, a), 1e-7))) for c, a in calls]
+    best = [math.inf] * len(calls)
+    for _ in range(rounds):
+        for k, (c, a) in enumerate(calls):
+            best[k] = min(best[k], once(c, numbers[k], a))
+    return best
 
-            other, moved = peers(name), jax.tree.map(jax.numpy.asarray, args)
-            value, gradient = other(*moved)
-            mine = both(*args)
-            assert np.allclose(value, mine[0], rtol=1e-9), name
-            flat = zip(jax.tree.leaves(gradient), jax.tree.leaves(mine[1]), strict=True)
-            assert all(np.allclose(a, b, rtol=1e-8, atol=1e-12) for a, b in flat), name
-            calls.append(lambda other=other, moved=moved: jax.block_until_ready(other(*moved)))
-        best = [math.inf] * len(calls)
-        numbers = [max(1, int(2e-3 / max(once(c, 3), 1e-7))) for c in calls]
-        for _ in range(options.rounds):
-            for k, c in enumerate(calls):
-                best[k] = min(best[k], once(c, numbers[k]))
-        line = f"{name:44}{best[0] * 1e6:10.2f}{best[1] * 1e6:10.2f}{best[1] / best[0]:7.2f}{compiled:11.2f}{own:11.2f}"
-        if options.peers:
-            line += f"{best[2] * 1e6:10.2f}{best[2] / best[1]:10.2f}"
-        print(line, flush=True)
+
+@njit
+def many(f, x, out, count):
+    """Call a function of an array from compiled code."""
+    total = 0.0
+    for _ in range(count):
+        total += f(x)
+        x[0] += 1e-12
+    return total
+
+
+@njit
+def many_gradients(into, x, out, count):
+    """Call a gradient, which it writes into a buffer, from compiled code."""
+    for _ in range(count):
+        into(x, out)
+        x[0] += 1e-12
+    return out[0]
+
+
+def speeds(rounds, names, only, save):
+    """Measure one row a program: seconds of the function, of value and gradient, and of each peer."""
+    peers, versions = {}, {}
+    for name in names:
+        peers[name], versions[name] = PEERS[name]()
+    rows = []
+    print(f"{'program':50}{'f us':>10}{'gradient':>10}{'ratio':>7}" + "".join(f"{n:>10}" for n in peers))
+    for name, f, args in suite():
+        if only not in name:
+            continue
+        both = dv.value_and_grad(f)
+        f(*args)
+        value, gradient = both(*args)
+        calls, used = [(f, args), (both, args)], []
+        for peer, prepare in peers.items():
+            call, back = prepare(name, args)
+            if call is None:
+                continue
+            theirs, slope = back(call())
+            assert np.allclose(theirs, value, rtol=1e-9), (name, peer)
+            pairs = zip(flat(slope), flat(gradient), strict=True)
+            assert all(np.allclose(a, b, rtol=1e-7, atol=1e-11) for a, b in pairs), (name, peer)
+            calls.append((call, ()))
+            used.append(peer)
+        own, ours, *others = measure(calls, rounds)
+        row = {
+            "program": name,
+            "parameters": int(sum(np.size(a) for a in flat(args[0]))),
+            "function": own,
+            "gradient": ours,
+        }
+        rows.append(row | {"peers": dict(zip(used, others, strict=True))})
+        save({"rows": rows, "versions": versions})
+        ratios = "".join(f"{row_peer / ours:10.2f}" for row_peer in others)
+        print(f"{name:50}{own * 1e6:10.2f}{ours * 1e6:10.2f}{ours / own:7.2f}{ratios}", flush=True)
+    inside = []
+    for n in (2, 10, 100, 1000) if not only else ():
+        x, out = np.linspace(-1, 1, n), np.empty(n)
+        into, count = dv.grad_into(rosenbrock), max(1, 100_000 // n)
+        many(rosenbrock, x, out, 1), many_gradients(into, x, out, 1)
+        own, ours = measure([(many, (rosenbrock, x, out, count)), (many_gradients, (into, x, out, count))], rounds)
+        inside.append({"program": f"Rosenbrock, n = {n}", "function": own / count, "gradient": ours / count})
+        print(
+            f"{f'Rosenbrock, n = {n}, in a compiled loop':50}{own / count * 1e6:10.3f}{ours / count * 1e6:10.3f}{ours / own:7.2f}"
+        )
+        save({"inside": inside})
+
+
+# ------------------------------------------------------------------------------------------------- compilation
+
+LEFT_OUT = [
+    "n = 2",
+    "n = 10",
+    "n = 100",
+    "n = 100,000",
+    "20 x",
+    "8-16-4",
+    "128-256-10",
+]  # other sizes of the same program
+
+
+def compiled_programs():
+    return [
+        name
+        for name, _, _ in suite()
+        if not any(name.endswith(w) or f"{w} " in name or f"{w}," in name for w in LEFT_OUT)
+    ]
+
+
+def first_call(name, what):
+    """Print the processor seconds of a first call in this process, and how many functions Numba compiled for it."""
+    from numba.core import event
+
+    class Count(event.Listener):
+        found = 0
+
+        def on_start(self, _):
+            self.found += 1
+
+        def on_end(self, _):
+            pass
+
+    _, f, args = next(program for program in suite() if program[0] == name)
+    njit(lambda x: x[0] * x.shape[0])(np.ones(2))  # Numba's own start-up, and that of the machinery here
+    dv.grad(njit(lambda x: x * x))(1.0)
+    count = Count()
+    event.register("numba:compile", count)
+    call = f if what == "function" else dv.value_and_grad(f)
+    wall, processor = time.perf_counter(), time.process_time()
+    call(*args)
+    print(json.dumps([time.process_time() - processor, time.perf_counter() - wall, count.found]))
+
+
+def compile_times(rounds, save):
+    """Measure one row a program: seconds of the first call of the function, of the gradient, and in the next process."""
+    rows = []
+    print(f"{'program':50}{'function s':>11}{'gradient s':>11}{'ratio':>7}{'next process s':>15}{'compiled there':>15}")
+    for name in compiled_programs():
+        own, ours, again, compiled = math.inf, math.inf, math.inf, 0
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                where = {"NUMBA_CACHE_DIR": f"{folder}/numba", "DERIVABLE_CACHE_DIR": f"{folder}/programs"}
+
+                def run(what, name=name, where=where):
+                    done = subprocess.run(
+                        [sys.executable, __file__, "--first-call", name, what],
+                        env={**os.environ, **where}, capture_output=True, text=True, check=True,
+                    )  # fmt: skip
+                    return json.loads(done.stdout)
+
+                own = min(own, run("function")[0])
+                ours = min(ours, run("gradient")[0])
+                seconds, _, compiled = run("gradient")
+                again = min(again, seconds)
+        rows.append({"program": name, "function": own, "gradient": ours, "again": again, "compiled again": compiled})
+        print(f"{name:50}{own:11.2f}{ours:11.2f}{ours / own:7.2f}{again:15.2f}{compiled:15}", flush=True)
+        save({"compilation": rows})
+
+
+def machine(threads):
+    """Return what the numbers depend on."""
+    import numba
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "Numba": numba.__version__},
+    }
+
+
+def main():
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--peers", default="JAX,torch,autograd", help="which peers, with commas; empty for none")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--only", default="", help="only programs whose name contains this")
+    parser.add_argument("--compile", action="store_true", help="measure first calls instead, in fresh processes")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for every library")
+    parser.add_argument("--json", type=Path, help="add the result to this file")
+    parser.add_argument("--first-call", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.first_call:
+        first_call(*options.first_call)
+        return
+    if os.environ.get("OMP_NUM_THREADS") != str(options.threads):  # read when the libraries are loaded
+        single = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
+        words = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        env = os.environ | dict.fromkeys(words, str(options.threads)) | (single if options.threads == 1 else {})
+        sys.exit(subprocess.run([sys.executable, *sys.argv], env=env, check=False).returncode)
+    found = machine(options.threads)
+
+    def save(part):
+        """Add a part of the result to the file."""
+        if not options.json:
+            return
+        before = json.loads(options.json.read_text()) if options.json.exists() else {}
+        if "versions" in part:
+            found["versions"] |= part.pop("versions")
+        key = "compilation machine" if options.compile else "machine"
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(before | {key: found} | part, indent=1) + "\n")
+
+    if options.compile:
+        compile_times(min(options.rounds, 3), save)
+    else:
+        speeds(options.rounds, [p for p in options.peers.split(",") if p], options.only, save)
 
 
 if __name__ == "__main__":

@@ -129,52 +129,68 @@ def layer_case(rng):
         }
 
 
-def check_layer(rng, case):
-    """Check forward and all gradients of one layer against torch."""
+def torch_layer(case, x, weight, bias):
+    """Return the layer of a case, computed by torch from tensors; padding per side is done by hand."""
     import torch
     import torch.nn.functional as F
 
-    dimensions, dtype, groups = case["dimensions"], case["dtype"], case["groups"]
-    channels, out_channels = case["channels"], case["out_channels"]
-    first, second = (channels, out_channels // groups) if case["transposed"] else (out_channels, channels // groups)
-    shape = (case["batch"], channels, *case["sizes"]) if case["batched"] else (channels, *case["sizes"])
-    x = laid_out(numbers(rng, shape, dtype), case["layouts"][0])
-    w = laid_out(numbers(rng, (first, second, *case["kernel"]), dtype), case["layouts"][1])
-    b = numbers(rng, out_channels, dtype) if case["bias"] else None
-
-    def tensor(a):
-        return torch.from_numpy(np.array(a, order="C")).requires_grad_()
-
-    tx, tw, tb = tensor(x), tensor(w), tensor(b if case["bias"] else np.zeros(out_channels, dtype))
-    batch = tx if case["batched"] else tx[None]
+    dimensions, groups = case["dimensions"], case["groups"]
+    batch = x if case["batched"] else x[None]
     if case["transposed"]:
         function = getattr(F, f"conv_transpose{dimensions}d")
         # Without padding, then cut by hand: torch has no padding per side here. `output_padding` adds zeros
         # behind, which only the bias fills.
-        full = function(batch, tw, None, case["strides"], 0, 0, groups, case["dilations"])
+        full = function(batch, weight, None, case["strides"], 0, 0, groups, case["dilations"])
         for axis, ((before, after), extra) in enumerate(zip(case["pairs"], case["output_padding"], strict=True)):
             size = full.shape[2 + axis]
-            widened = torch.nn.functional.pad(full.movedim(2 + axis, -1), (0, extra)).movedim(-1, 2 + axis)
+            widened = F.pad(full.movedim(2 + axis, -1), (0, extra)).movedim(-1, 2 + axis)
             full = widened.narrow(2 + axis, before, size + extra - before - after)
-        expected = full + tb.reshape(1, -1, *(1,) * dimensions)
-        arguments = (case["stride"], case["padding"], case["output_padding"], groups, case["dilation"])
-        actual = getattr(dv, f"conv_transpose{dimensions}d")(x, w, b, *arguments)
-        input_gradient, kernel_gradient = dv.conv_transpose_input_gradient, dv.conv_transpose_kernel_gradient
+        result = full + bias.reshape(1, -1, *(1,) * dimensions)
     else:
         wide = batch
         for axis, (n, (before, after)) in enumerate(zip(case["sizes"], case["pairs"], strict=True)):
             if case["padding_mode"] == "zeros":
-                wide = torch.nn.functional.pad(wide.movedim(2 + axis, -1), (before, after)).movedim(-1, 2 + axis)
+                wide = F.pad(wide.movedim(2 + axis, -1), (before, after)).movedim(-1, 2 + axis)
             else:
                 index = np.pad(np.arange(n), (before, after), mode=NUMPY_MODES[case["padding_mode"]])
                 wide = wide.index_select(2 + axis, torch.from_numpy(index))
         function = getattr(F, f"conv{dimensions}d")
-        expected = function(wide, tw, tb, case["strides"], 0, case["dilations"], groups)
+        result = function(wide, weight, bias, case["strides"], 0, case["dilations"], groups)
+    return result if case["batched"] else result[0]
+
+
+def layer_arrays(rng, case):
+    """Return the input, the kernels and the bias (or None) of a case."""
+    channels, out_channels, groups = case["channels"], case["out_channels"], case["groups"]
+    first, second = (channels, out_channels // groups) if case["transposed"] else (out_channels, channels // groups)
+    shape = (case["batch"], channels, *case["sizes"]) if case["batched"] else (channels, *case["sizes"])
+    x = laid_out(numbers(rng, shape, case["dtype"]), case["layouts"][0])
+    w = laid_out(numbers(rng, (first, second, *case["kernel"]), case["dtype"]), case["layouts"][1])
+    return x, w, numbers(rng, out_channels, case["dtype"]) if case["bias"] else None
+
+
+def tensor(array):
+    import torch
+
+    return torch.from_numpy(np.array(array, order="C")).requires_grad_()
+
+
+def check_layer(rng, case):
+    """Check forward and all gradients of one layer against torch."""
+    import torch
+
+    dimensions, dtype, groups = case["dimensions"], case["dtype"], case["groups"]
+    x, w, b = layer_arrays(rng, case)
+    tx, tw, tb = tensor(x), tensor(w), tensor(b if case["bias"] else np.zeros(case["out_channels"], dtype))
+    expected = torch_layer(case, tx, tw, tb)
+    if case["transposed"]:
+        arguments = (case["stride"], case["padding"], case["output_padding"], groups, case["dilation"])
+        actual = getattr(dv, f"conv_transpose{dimensions}d")(x, w, b, *arguments)
+        input_gradient, kernel_gradient = dv.conv_transpose_input_gradient, dv.conv_transpose_kernel_gradient
+    else:
         arguments = (case["stride"], case["padding"], case["dilation"], groups, case["padding_mode"])
         actual = getattr(dv, f"conv{dimensions}d")(x, w, b, *arguments)
         input_gradient, kernel_gradient = dv.conv_input_gradient, dv.conv_kernel_gradient
-    if not case["batched"]:
-        expected = expected[0]
     close(actual, expected.detach().numpy(), dtype, "forward")
 
     g = laid_out(numbers(rng, actual.shape, dtype), case["layouts"][2])

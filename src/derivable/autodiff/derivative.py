@@ -21,11 +21,12 @@ from numba.core.registry import CPUDispatcher
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, kind_of_type, kind_of_value
 from derivable.autodiff.transform import emit
 from derivable.autodiff.transform.forward import Forward
+from derivable.autodiff.transform.plain import as_compiled
 from derivable.autodiff.transform.program import Value
 from derivable.autodiff.transform.read import Reader, Static, leaves, read
 from derivable.autodiff.transform.reverse import Reverse
 from derivable.autodiff.transform.source import Source, python_function, source_of
-from derivable.autodiff.transform.tidy import comments, tidy
+from derivable.autodiff.transform.tidy import ascend, comments, polish, tidy
 
 __all__ = ["Derivative", "PlainDerivative", "derivative"]
 
@@ -114,7 +115,7 @@ class Maker:
         wanted = [own[k] for k in self.argnums]
         word = {"jvp": "a tangent", "grad_into": "a buffer"}.get(self.verb, "")
         if self.verb == "vjp":
-            wanted, word = [_kinds_of(read(self.function, own).result)], "the cotangent"
+            wanted, word = [_kinds_of(self.result(own))], "the cotangent"
         for n, has, should in zip(self.extra(), more, wanted, strict=True) if word and more else []:
             for a, b in _pairs(has, should):
                 if a is None or (a.ndim if isinstance(a, Kind) else -1) != (b.ndim if isinstance(b, Kind) else -2):
@@ -123,6 +124,10 @@ class Maker:
                     )
                 if self.verb == "grad_into" and not is_float(a):
                     raise DerivativeError(f"the buffer {n} is a {_words(a)}; use one of float64 or float32")
+
+    def result(self, kinds: tuple[Any, ...]) -> Any:
+        """Return what the function returns, for these kinds of arguments."""
+        return read(self.function, kinds).result
 
     def program(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
         """Return the source of the derivative for these kinds, its parameters, and the objects it needs."""
@@ -134,7 +139,7 @@ class Maker:
 
     def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
         if self.verb.startswith("jacobian"):
-            return self.write_jacobian(kinds, read(self.function, kinds).result)
+            return self.write_jacobian(kinds, self.result(kinds))
         program = read(self.function, kinds)
         wrt_bindings = [program.parameters[k] for k in self.argnums]
         wrt = [v for b in wrt_bindings for v in leaves(b)]
@@ -159,6 +164,7 @@ class Maker:
         if self.verb == "jvp":
             forward = Forward(program, wrt, set(extra))
             start = [node for n, b in zip(extra, wrt_bindings, strict=True) for node in self.take(n, b, forward)]
+            start += forward.still({v.web() for v in wrt})
             checks = [
                 _same_shape(forward.dots[v.web()], forward.names.webs[v.web()], f"the tangent of {v.name}", str(v.name))
                 for v in wrt
@@ -258,7 +264,7 @@ class Maker:
     ) -> list[Any]:
         """Put the two sweeps together, without what neither the result nor the other sweep needs."""
         backward = emit.clean([*backward, last], set(out), [*head, *forward])
-        again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape")}
+        again = {v.text for v in reverse.needed if reverse.plans.get(v) in ("recompute", "tape", "carry")}
         results = {n.id for n in ast.walk(last) if isinstance(n, ast.Name)}
         wanted = ({n.id for s in backward for n in ast.walk(s) if isinstance(n, ast.Name)} - again) | results
         forward = emit.clean([*head, *forward], set(wanted))
@@ -268,7 +274,8 @@ class Maker:
         arrays |= {text for web, text in reverse.bar_names.items() if reverse.analysis.kinds[web].ndim}
         arrays |= {v.text for v in reverse.needed if v.kind.ndim}
         forward = tidy(forward, wanted, arrays)
-        backward = tidy(backward, set(), arrays)
+        backward = ascend(tidy(backward, set(), arrays), arrays)
+        forward, backward = polish(forward, arrays), polish(backward, arrays)
         return comments([*forward, *([emit.Comment("backwards")] if forward else []), *backward])
 
     def take(self, text: str, binding: Any, forward: Forward) -> list[Any]:
@@ -301,7 +308,22 @@ class Maker:
     def function_for(self, kinds: tuple[Any, ...], plain: bool) -> Any:
         self.check(kinds)
         text, keys, objects = self.program(kinds)
-        return emit.load(self.title, text, objects, keys, plain)
+        function = emit.load(self.title, text, objects, keys, plain)
+        return as_compiled(function) if plain else function
+
+    def checked(self, kinds: tuple[Any, ...], inner: Any) -> Any:
+        """Return the function with a check of its arguments before, for calls from Python: buffers share no memory."""
+        names = [*self.names, *self.extra()]
+        own = [pair for n, k in zip(self.names, kinds, strict=False) for pair in _arrays(n, k)]
+        lines = []
+        for position, out in enumerate(self.extra()):
+            for text in [*own, *self.extra()[:position]]:
+                message = f"the buffer {out} shares memory with {text}; give it memory of its own"
+                lines += [f"    if overlap({out}, {text}):", f"        raise ValueError({message!r})"]
+        title = f"{self.title}_checked"
+        head = '"""A gradient into a buffer, with a check."""\n\nfrom derivable.autodiff.rules.kernels import overlap\n\n\n'
+        body = "\n".join([f"def {title}({', '.join(names)}):", *lines, f"    return inner({', '.join(names)})", ""])
+        return emit.load(title, head + body, {"inner": inner}, [self.programs[self.last][0]], False)
 
     def as_source(self, kinds: tuple[Any, ...]) -> Source:
         """Return the program as the source of a function that another one calls."""
@@ -412,6 +434,18 @@ def _pairs(has: Any, should: Any) -> list[tuple[Any, Any]]:
     return [(has, should)]
 
 
+def _leaves(text: str, value: Any) -> list[tuple[str, Any]]:
+    """Return the parts of a (nested tuple) value, and how each is written."""
+    if isinstance(value, tuple):
+        return [pair for k, part in enumerate(value) for pair in _leaves(f"{text}[{k}]", part)]
+    return [(text, value)]
+
+
+def _arrays(text: str, kind: Any) -> list[str]:
+    """Return how the arrays within an argument of this kind are written."""
+    return [t for t, k in _leaves(text, kind) if isinstance(k, Kind) and k.ndim]
+
+
 def _same_shape(given: str, wanted: str, what: str, of: str) -> Any:
     """Return the test that two arrays have the same shape: compiled code does not look where it writes."""
     message = f"{what} must have the shape of {of}"
@@ -485,6 +519,13 @@ class Derivative(CPUDispatcher):
                 self.add_overload(inner.overloads[plain_args])
             return self.compile_omitted(args, plain_args, inner)
         inner.compile(args)
+        if self.maker.verb == "grad_into":
+            # Python calls the checked function; compiled code, where a call costs nanoseconds, the gradient itself.
+            checked = self.maker.checked(kinds, inner)
+            checked.compile(args)
+            self._insert([a._code for a in args], checked.overloads[args].entry_point)
+            self.overloads[args] = inner.overloads[args]
+            return checked.overloads[args].entry_point
         self.add_overload(inner.overloads[args])
         return self.overloads[args].entry_point
 
@@ -548,6 +589,13 @@ class PlainDerivative:
         bound = self.signature.bind(*args, **named)
         bound.apply_defaults()
         kinds = tuple(kind_of_value(v, f"the argument {n}") for n, v in bound.arguments.items())
+        if self.maker.verb == "grad_into":
+            buffers = self.maker.extra()
+            for k, n in enumerate(buffers):
+                others = [pair for m in self.maker.names for pair in _leaves(m, bound.arguments[m])]
+                for text, x in [*others, *((m, bound.arguments[m]) for m in buffers[:k])]:
+                    if isinstance(x, np.ndarray) and np.shares_memory(x, bound.arguments[n]):
+                        raise ValueError(f"the buffer {n} shares memory with {text}; give it memory of its own")
         return self.maker.function_for(kinds, plain=True)(*bound.args)
 
     _derivable_read = Derivative._derivable_read
@@ -566,7 +614,23 @@ def read_in_place(maker: Maker, reader: Reader, args: list[Any], named: dict[str
             return tuple(map(kind, binding))
         return None if isinstance(binding, Static) else binding.kind
 
-    kinds = tuple(kind(given[n]) if n in given else None for n in maker.names)
+    kinds = tuple(kind(given[n]) if n in given else None for n in [*maker.names, *maker.extra()] if n in given)
+    names = [n for n in [*maker.names, *maker.extra()] if n in given]
+    missing = [n for n in [*maker.names, *maker.extra()] if n not in given]
+    if missing or len(args) > len(names):
+        raise reader.refuse(f"the call does not fit {maker.title}({', '.join([*maker.names, *maker.extra()])})",
+                            "give it these arguments")  # fmt: skip
+    try:
+        maker.check(kinds)
+    except DerivativeError as error:
+        raise reader.refuse(str(error), "make the two agree") from None
+    if maker.verb == "grad_into":
+        for n in maker.extra():
+            for m in maker.names:
+                parts = [v for v in leaves(given[m]) if isinstance(v, Value) and v.kind.ndim]
+                if any(v.roots & given[n].roots for v in parts):
+                    raise reader.refuse(f"the buffer {n} may share memory with {m}", "give it memory of its own")
+    kinds = kinds[: len(maker.names)]
     return reader.inline_source(
         maker.as_source(kinds),
         args,
@@ -620,12 +684,18 @@ class DerivedMaker(Maker):
                 raise ValueError(f"argnum is {k}, but {outer.source.name} has {len(names)} argument(s)")
         self.argnums = tuple(k % len(names) for k in argnums)
 
-    def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
+    def written(self, kinds: tuple[Any, ...]) -> Any:
+        """Return the program of the derivative, as a Python function."""
         text, _, objects = self.inner.program(kinds)
-        function = emit.load(self.inner.title, text, objects, [], True)
+        return emit.load(self.inner.title, text, objects, [], True)
+
+    def result(self, kinds: tuple[Any, ...]) -> Any:
+        return read(self.written(kinds), kinds).result
+
+    def write(self, kinds: tuple[Any, ...]) -> tuple[str, list[str], Any]:
         if self.verb.startswith("jacobian"):
-            return self.write_jacobian(kinds, read(function, kinds).result)
-        made = Maker(function, self.verb, self.argnums, self.single)
+            return self.write_jacobian(kinds, self.result(kinds))
+        made = Maker(self.written(kinds), self.verb, self.argnums, self.single)
         made.names = self.names
         return made.write(kinds)
 

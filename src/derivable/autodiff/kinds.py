@@ -25,13 +25,19 @@ class DerivativeError(TypeError):
 
 @dataclass(frozen=True)
 class Kind:
-    """The sort of elements (`b` bool, `i` integer, `f4`, `f8` floats) and the number of dimensions (0: a scalar)."""
+    """The sort of elements (`b` bool, `i` integer, `f4`, `f8` floats) and the number of dimensions (0: a scalar).
+
+    A list that values are put onto and taken from has `stack`, the number of dimensions of its entries.
+    """
 
     dtype: str
     ndim: int = 0
+    stack: int | None = None
 
     def __str__(self) -> str:
         word = {"b": "bool", "i": "int", "f4": "float32", "f8": "float64"}[self.dtype]
+        if self.stack is not None:
+            return f"list of {word} numbers" if self.stack == 0 else f"list of {self.stack}-dimensional {word} arrays"
         return f"{self.ndim}-dimensional {word} array" if self.ndim else word
 
 
@@ -47,7 +53,7 @@ def is_float(kind: Any) -> bool:
 
 def join(first: Kind, second: Kind) -> Kind:
     """Return the kind of a variable that holds now one, now the other."""
-    if first.ndim != second.ndim:
+    if first.ndim != second.ndim or first.stack != second.stack:
         raise DerivativeError(f"it is a {first} on one path and a {second} on another")
     return Kind(max(first.dtype, second.dtype, key=ORDER.index), first.ndim)
 

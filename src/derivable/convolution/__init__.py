@@ -1,6 +1,7 @@
 """Convolution in every form: signals, layers, their derivatives, pooling, matrices."""
 
 from derivable.convolution import inside as inside  # teaches Numba the public names
+from derivable.convolution import rules as rules  # teaches autodiff their derivatives
 from derivable.convolution.choice import conv_method
 from derivable.convolution.derivatives import (
     conv_bias_gradient,

@@ -797,6 +797,30 @@ def add_pooling(dimensions: int) -> None:
 
         return compute
 
+    @overload(getattr(pooling, f"max_pool{dimensions}d_tangent"), prefer_literal=True)
+    def max_pool_tangent(tangent, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+        batched, dtype = batch_of(x.ndim, dimensions, "x"), common_type(tangent, x)
+        batch_of(tangent.ndim, dimensions, "tangent")
+        cast, cast_t = caster(x, dtype), caster(tangent, dtype)
+        to, back = TO_NORMAL[dimensions, batched], FROM_NORMAL[dimensions, batched]
+        get_size = triple(kernel_size, dimensions, "kernel_size", 1, 1)
+        get_stride = pool_stride(stride, dimensions)
+        get_padding = triple(padding, dimensions, "padding", 0, 0)
+        get_dilation = triple(dilation, dimensions, "dilation", 1, 1)
+
+        def compute(tangent, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+            a, t = to(cast(x)), to(cast_t(tangent))
+            check_not_empty(a)
+            same_shape(t.shape, a.shape)
+            k, p, d = get_size(kernel_size), get_padding(padding), get_dilation(dilation)
+            s = get_stride(stride, k)
+            n = pool_sizes(a.shape[2:], k, s, p, d, ceil_mode)
+            out = np.empty((a.shape[0], a.shape[1], n[0], n[1], n[2]), dtype)
+            pooling.max_pool_tangent_part(0, a.shape[0] * a.shape[1], t, a, out, k, s, p, d)
+            return back(out)
+
+        return compute
+
     @overload(avg_public, prefer_literal=True)
     def avg_pool(
         x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None

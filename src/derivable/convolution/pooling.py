@@ -98,6 +98,24 @@ def max_pool_gradient_part(start, stop, g, x, out, size, stride, before, dilatio
 
 
 @kernel
+def max_pool_tangent_part(start, stop, t, x, out, size, stride, before, dilation):  # type: ignore[no-untyped-def]
+    """Compute the planes start..stop of `out`: the number of `t` where `x` has the largest of the window."""
+    channels = x.shape[1]
+    for item in range(start, stop):
+        n, c = divmod(item, channels)
+        for i in range(out.shape[2]):
+            for j in range(out.shape[3]):
+                for k in range(out.shape[4]):
+                    first = (
+                        i * stride[0] - before[0],
+                        j * stride[1] - before[1],
+                        k * stride[2] - before[2],
+                    )
+                    p, q, r = largest_in_window(x, n, c, first, size, dilation)
+                    out[n, c, i, j, k] = t[n, c, p, q, r]
+
+
+@kernel
 def window(o, stride, before, size, n):  # type: ignore[no-untyped-def]
     """Return begin and end of a window inside an axis of n numbers, and its size with the padding it covers."""
     begin = o * stride - before
@@ -274,6 +292,35 @@ def max_pool_gradient(
     return result.reshape(x.shape)
 
 
+def max_pool_tangent(
+    dimensions: int, tangent: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
+) -> Any:
+    """Return the derivative of a maximum pooling along a tangent of its input, the transposed map of its gradient."""
+    x = spatial_array(x, "x", dimensions, kinds="iuf")
+    size, step, before, gap, out = pool_geometry(
+        x.shape[-dimensions:], kernel_size, stride, padding, dilation, ceil_mode
+    )
+    tangent = as_array(tangent, "tangent")
+    if tangent.shape != x.shape:
+        raise ValueError(f"tangent must have the input's shape {x.shape}, got {tangent.shape}")
+    dtype = common_dtype(tangent, x)
+    t, x5 = normal(tangent, dimensions, dtype), normal(x, dimensions, dtype)
+    result = np.empty((*x5.shape[:2], *out), dtype)
+    run(
+        max_pool_tangent_part,
+        x5.shape[0] * x5.shape[1],
+        pool_work(result, size),
+        t,
+        x5,
+        result,
+        size,
+        step,
+        before,
+        gap,
+    )
+    return result.reshape(*x.shape[:-dimensions], *out[3 - dimensions :])
+
+
 def avg_pool(
     dimensions: int, x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any,
     divisor_override: Any,
@@ -318,6 +365,30 @@ def check_pool_gradient(gradient: Any, expected: Sizes) -> Any:
     if gradient.shape != expected:
         raise ValueError(f"gradient must have the output's shape {expected}, got {gradient.shape}")
     return gradient
+
+
+# What forward mode calls, by the number of dimensions: `rules` enters them beside the public functions.
+
+
+def max_pool1d_tangent(
+    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
+) -> Any:  # fmt: skip
+    """Return the derivative of `max_pool1d` along a tangent."""
+    return max_pool_tangent(1, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def max_pool2d_tangent(
+    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
+) -> Any:  # fmt: skip
+    """Return the derivative of `max_pool2d` along a tangent."""
+    return max_pool_tangent(2, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def max_pool3d_tangent(
+    tangent: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
+) -> Any:  # fmt: skip
+    """Return the derivative of `max_pool3d` along a tangent."""
+    return max_pool_tangent(3, tangent, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 # ---------------------------------------------------------------------------------------- public functions

@@ -9,6 +9,7 @@ from derivable.autodiff.rules.table import ELEMENTWISE, NAMES, Rule
 
 __all__ = ["ACTIVATION_NAMES", "DEFAULTS"]
 
+_U, _U1 = "(0.7978845608028654 * x * (1 + 0.044715 * x * x))", "(0.7978845608028654 * (1 + 0.134145 * x * x))"
 PARTIALS: dict[str, tuple[str | None, ...]] = {
     "softsign": ("dsoftsign(x)",),
     "dsoftsign": ("-2 * sign(x) * z / (1 + abs(x))",),
@@ -27,8 +28,10 @@ PARTIALS: dict[str, tuple[str | None, ...]] = {
     "gelu": ("dgelu(x)",),
     "dgelu": ("0.3989422804014327 * (2 - x * x) * exp(-0.5 * x * x)",),
     "gelu_tanh": ("dgelu_tanh(x)",),
+    # With u the argument of tanh and t = tanh(u): t' (u' + x (u'' / 2 - t u' u')).
+    "dgelu_tanh": (f"dtanh({_U}) * ({_U1} + x * (0.10703222440890037 * x - tanh({_U}) * {_U1} * {_U1}))",),
 }
-ACTIVATION_NAMES = set(activations.__all__) & (set(PARTIALS) | {"dgelu_tanh"})
+ACTIVATION_NAMES = set(activations.__all__) & set(PARTIALS)
 DEFAULTS: dict[str, Any] = {"activation leaky_relu": 0.01, "activation dleaky_relu": 0.01}
 
 for _name, _partials in PARTIALS.items():

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from derivable.autodiff.kinds import Kind
+from derivable.autodiff.rules.table import NAMES
 
 __all__ = ["CUSTOM", "FUNCTIONS", "METHODS", "Forms", "Refused", "Spread"]
 
@@ -42,8 +43,10 @@ class Forms:
         primal: the call.
         reverse: the cotangent of each argument; None: there is none; REFUSE: it is not known.
         forward: the tangent; None: the function is linear.
+        terms: instead of `forward`, the tangent as a sum: for each argument the term that its own tangent gives.
         view: whether the result may share memory with the first argument.
         mirror: whether the same call on the cotangent of the first argument is the view for the cotangent.
+        used: the condition on the elements of the argument that have a share at all.
         joint: one expression for all cotangents at once, a tuple.
         objects: what the expressions need by name.
     """
@@ -54,8 +57,10 @@ class Forms:
     forward: str | None = None
     view: bool = False
     mirror: bool = False
+    used: str | None = None
     joint: str | None = None
     objects: dict[str, Any] = field(default_factory=dict)
+    terms: list[str | None] = field(default_factory=list)
 
 
 REFUSE = "not known"
@@ -189,13 +194,14 @@ def _var(x: Kind) -> Forms:
 @define("std", "x", np.std, method="std")
 def _std(x: Kind) -> Forms:
     partial = "(1.0 / (x.size * (z + (z == 0)))) * (x - np.mean(x))"
-    return Forms(Kind(_float(x)), "np.std(x)", [f"g * {partial}"], f"np.sum({partial} * dx)")
+    return Forms(Kind(_float(x)), "np.std(x)", [f"(g + 0 * z) * {partial}"], f"np.sum({partial} * dx) + 0 * z")
 
 
 def _extreme(name: str) -> Callable[[Kind], Forms]:
     def make(x: Kind) -> Forms:
-        share = "((x == z) / np.sum(x == z))"
-        return Forms(Kind(x.dtype), f"np.{name}(x)", [f"g * {share}"], f"np.sum({share} * dx)")
+        share = "pick(x == z, g / np.sum(x == z), 0.0)"
+        tangent = "np.sum(pick(x == z, dx, 0.0)) / np.sum(x == z)"
+        return Forms(Kind(x.dtype), f"np.{name}(x)", [share], tangent, used="x == z")
 
     return make
 
@@ -207,7 +213,9 @@ define("min", "x", np.min, np.amin, method="min")(_extreme("min"))
 @define("norm", "x", np.linalg.norm)
 def _norm(x: Kind) -> Forms:
     partial = "x / (z + (z == 0))"
-    return Forms(Kind(_float(x)), "np.linalg.norm(x)", [f"g * ({partial})"], f"np.sum({partial} * dx)")
+    return Forms(
+        Kind(_float(x)), "np.linalg.norm(x)", [f"(g + 0 * z) * ({partial})"], f"np.sum({partial} * dx) + 0 * z"
+    )
 
 
 @define("trace", "x", np.trace)
@@ -260,10 +268,11 @@ def _matmul(x: Kind, y: Kind) -> Forms:
         raise Refused(f"a product of a {x} and a {y}", "use * for numbers, and arrays of one or two dimensions")
     dtype = _both(x, y)
     g = "g.astype(np.float32)" if dtype == "f4" and x.ndim + y.ndim > 2 else "g"
+    outer = "outer" if x.dtype == y.dtype else "np.outer"
     reverse: dict[tuple[int, int], list[str | None]] = {
         (2, 2): [f"{g} @ y.T", f"x.T @ {g}"],
-        (2, 1): [f"np.outer({g}, y)", f"x.T @ {g}"],
-        (1, 2): [f"y @ {g}", f"np.outer(x, {g})"],
+        (2, 1): [f"{outer}({g}, y)", f"x.T @ {g}"],
+        (1, 2): [f"y @ {g}", f"{outer}(x, {g})"],
         (1, 1): ["g * y", "g * x"],
     }
     return Forms(Kind(dtype, x.ndim + y.ndim - 2), "x @ y", reverse[x.ndim, y.ndim], "dx @ y + x @ dy")
@@ -290,7 +299,7 @@ def _transpose(x: Kind) -> Forms:
 
 @define("reshape", "x, shape", np.reshape, method="reshape")
 def _reshape(x: Kind, *shape: Kind) -> Forms:
-    names = ["y", "w", "v", "u"][: len(shape)]
+    names = [f"x{k + 1}" for k in range(len(shape))]
     target = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
     back = "np.ascontiguousarray(g).reshape(x.shape)"
     tangent = f"np.ascontiguousarray(dx).reshape({target})"
@@ -370,6 +379,22 @@ def _stack(*arrays: Kind, axis: int = 0) -> Forms:
     )
 
 
+def literal(sort: str, shape: tuple[int, ...]) -> Forms:
+    """Return the forms of np.array of numbers."""
+    places = list(np.ndindex(shape))
+    dtype = {"i": "np.int64", "b": "np.bool_", "f4": "np.float32", "f8": "np.float64"}[sort]
+
+    def text(letter: str) -> str:
+        names = [f"{letter}{k}" for k in range(len(places))]
+        if len(shape) == 2:
+            n = shape[1]
+            names = [f"[{', '.join(names[k : k + n])}]" for k in range(0, len(names), n)]
+        return f"np.array([{', '.join(names)}], {dtype})"
+
+    reverse: list[str | None] = [f"g[{', '.join(map(str, p))}]" if sort[0] == "f" else None for p in places]
+    return Forms(Kind(sort, len(shape)), text("x"), reverse, text("dx") if sort[0] == "f" else "zero")
+
+
 @define("expand_dims", "x | axis", np.expand_dims)
 def _expand_dims(x: Kind, axis: Any) -> Forms:
     axis = _axis(axis, x.ndim + 1, "expand_dims") or 0
@@ -435,14 +460,23 @@ def _register_kernels() -> None:
 
     FUNCTIONS[kernels.reserve] = FUNCTIONS.get(kernels.reserve) or ArrayRule("reserve", "x, y", _reserve)
 
-    @define("unbroadcast", "x, y", kernels.unbroadcast)
-    def _unbroadcast(x: Kind, y: Kind) -> Forms:
-        return Forms(Kind(x.dtype, y.ndim), "unbroadcast(x, y)", [Spread("g"), None], "unbroadcast(dx, y)")
+    def summed(name: str) -> Callable[..., Forms]:
+        def make(x: Kind, *shape: Kind) -> Forms:
+            target = "".join(f"x{k + 1}, " for k in range(len(shape)))
+            call = f"{name}(%s, ({target}))"
+            return Forms(Kind(x.dtype, len(shape)), call % "x", [Spread("g"), *[None] * len(shape)], call % "dx")
 
-    @define("strong_array", "x, y", kernels.strong_array)
-    def _strong_array(x: Kind, y: Kind) -> Forms:
-        return Forms(Kind(_both(x, y), max(x.ndim, y.ndim)), "strong_array(x, y)", ["g * y", "strong_array(g, x)"],
-                     "dx * y + strong_array(x, dy)")  # fmt: skip
+        return make
+
+    for name in ("unbroadcast", "unbroadcast_1", "unbroadcast_2", "unbroadcast_21"):
+        define(name, "x, shape", getattr(kernels, name))(summed(name))
+
+    FUNCTIONS[kernels.outer] = FUNCTIONS[np.outer]
+
+    define("narrow", "x, y", kernels.narrow)(
+        lambda x, y: Forms(Kind("b", y.ndim), "narrow(x, y)", [None, None], "zero")
+    )
+    NAMES[kernels.pick] = "pick"
 
     @define("scatter", "x, y, w", kernels.scatter)
     def _scatter(x: Kind, y: Kind, w: Kind) -> Forms:

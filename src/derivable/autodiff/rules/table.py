@@ -14,14 +14,20 @@ Where a function has no derivative, these are the conventions. Each has a test o
 | `sqrt`, `x ** 0.5`, `log` at 0 | inf | the limit |
 | `x ** y` at x = 0, by y | 0 | where 0 < x the limit of x ** y log x, for y > 0 |
 | `x ** 0` at 0 | 0 | the function is constant |
-| `norm` at 0 | 0 | the subgradient of least norm |
+| `norm`, `hypot`, `std` at 0 | 0 | the subgradient of least norm |
 | `arctan2` at the origin | NaN | there is no limit |
 
-**Strong zeros.** Where a partial can be infinite at a finite point (`strong=True` below: sqrt, log, pow, division,
-arctan2 and the inverse functions at the ends of their domains), a cotangent of exactly zero times that partial is 0,
-not NaN. So `where(x < 1, x, sqrt(x))` has derivative 1 at 0: the branch not taken says nothing. `exp` and its family
-have no strong zero. Where they overflow, a zero cotangent comes from an infinity further on, and 0 would be wrong:
-`log1p(exp(x))` at 800 has derivative 1, and we answer NaN.
+**Never a wrong number.** A product 0 * inf in the chain is NaN, and stays NaN: nobody knows what it should be. Two
+things need care.
+
+*Selection.* `where(x < 1, x, sqrt(x))` at 0 has derivative 1: the branch not taken says nothing. Its zero is not a
+number that happens to be small, it means "not used". So selectors (`SELECTORS` below) pick and do not multiply, and the
+reverse pass keeps the condition: all that leads to a value used only under it is picked by it too.
+
+*Overflow.* A function whose slope vanishes at infinity while it goes on growing (sqrt, log, and so on), taken at an
+infinity that is really a large number that has overflowed, would answer with slope 0: `sqrt(x * x + 1)` at 1e200. The
+true slope is 1. Such rules have an `edge`: an expression that is 0, and NaN at infinity, and is added to the slope. Not
+so where the function has a limit that it comes close to fast enough: 0 is right for tanh, arctan or 1 / y.
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ELEMENTWISE", "NAMES", "OPERATORS", "Rule"]
+__all__ = ["ELEMENTWISE", "NAMES", "OPERATORS", "SELECTORS", "Rule", "Selector"]
 
 
 @dataclass(frozen=True)
@@ -42,66 +48,83 @@ class Rule:
     Attributes:
         name: how the table calls the function.
         partials: an expression for each argument, or None where the derivative is zero everywhere.
-        strong: whether a zero cotangent silences an infinite partial.
+        edge: an expression that is 0, and NaN where an overflow has lost the slope.
         result: the sort of the result: "float", "same" (as the arguments) or "bool".
     """
 
     name: str
     partials: tuple[str | None, ...]
-    strong: bool = False
+    edge: str | None = None
     result: str = "float"
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A function that hands one of its arguments on.
+
+    Attributes:
+        shares: the cotangent of each argument, in terms of `g`, by `pick(condition, a, b)`: a where it holds, else b.
+        used: for each argument, the condition under which it is used at all.
+        tangent: of the result, in terms of `dx`, `dy`, `dw`.
+    """
+
+    shares: tuple[str | None, ...]
+    used: tuple[str | None, ...]
+    tangent: str
 
 
 ELEMENTWISE: dict[str, Rule] = {}
 
 
-def rule(name: str, *partials: str | None, strong: bool = False, result: str = "float") -> None:
+def rule(name: str, *partials: str | None, edge: str | None = None, result: str = "float") -> None:
     """Enter one line into the table."""
-    ELEMENTWISE[name] = Rule(name, partials, strong, result)
+    ELEMENTWISE[name] = Rule(name, partials, edge, result)
 
 
 # Arithmetic.
 rule("+", "1", "1", result="same")
 rule("-", "1", "-1", result="same")
 rule("*", "y", "x", result="same")
-rule("/", "1 / y", "-z / y", strong=True)
+rule("/", "1 / y", "-z / y", edge="0 * y")
 rule("//", None, None, result="same")
 rule("%", "1", "-floor(x / y)", result="same")
 # The comparisons add 1 exactly where a factor is 0 already: y = 0 gives 0 and not 0 * inf, x = 0 gives log 1.
-rule("**", "y * x ** (y - 1 + (y == 0))", "z * log(x + (x == 0))", strong=True, result="same")
+rule("**", "y * x ** (y - 1 + (y == 0))", "z * log(x + (x == 0))", edge="0 * x", result="same")
 rule("neg", "-1", result="same")
 rule("pos", "1", result="same")
 rule("abs", "sign(x)", result="same")
 rule("square", "2 * x", result="same")
-rule("reciprocal", "-z * z", strong=True)
+rule("reciprocal", "-z * z")
 
 # Exponentials and logarithms.
 rule("exp", "z")
 rule("exp2", "0.6931471805599453 * z")
 rule("expm1", "z + 1")
-rule("log", "1 / x", strong=True)
-rule("log2", "1.4426950408889634 / x", strong=True)
-rule("log10", "0.4342944819032518 / x", strong=True)
-rule("log1p", "1 / (1 + x)", strong=True)
-rule("logaddexp", "exp(x - z)", "exp(y - z)")
-rule("sqrt", "0.5 / z", strong=True)
-rule("cbrt", "1 / (3 * z * z)", strong=True)
-rule("hypot", "x / (z + (z == 0))", "y / (z + (z == 0))")
+rule("log", "1 / x", edge="0 * x")
+rule("log2", "1.4426950408889634 / x", edge="0 * x")
+rule("log10", "0.4342944819032518 / x", edge="0 * x")
+rule("log1p", "1 / (1 + x)", edge="0 * x")
+# Not exp(x - z): where x and y are large, z has lost log(2), and x = y would have the slopes 1 and 1.
+rule("logaddexp", "1 / (1 + exp(y - x))", "1 / (1 + exp(x - y))")
+rule("sqrt", "0.5 / z", edge="0 * z")
+rule("cbrt", "1 / (3 * z * z)", edge="0 * z")
+rule("hypot", "x / (z + (z == 0))", "y / (z + (z == 0))", edge="0 * z")
 
 # Circular and hyperbolic functions.
 rule("sin", "cos(x)")
 rule("cos", "-sin(x)")
 rule("tan", "1 + z * z")
-rule("arcsin", "1 / sqrt(1 - x * x)", strong=True)
-rule("arccos", "-1 / sqrt(1 - x * x)", strong=True)
+rule("arcsin", "1 / sqrt((1 - x) * (1 + x))")
+rule("arccos", "-1 / sqrt((1 - x) * (1 + x))")
 rule("arctan", "1 / (1 + x * x)")
-rule("arctan2", "y / (x * x + y * y)", "-x / (x * x + y * y)", strong=True)
+# Not x * x + y * y, which overflows and underflows where the slope is still a number.
+rule("arctan2", "y / hypot(x, y) / hypot(x, y)", "-x / hypot(x, y) / hypot(x, y)", edge="0 * x * y")
 rule("sinh", "cosh(x)")
 rule("cosh", "sinh(x)")
 rule("tanh", "1 - z * z")
-rule("arcsinh", "1 / sqrt(x * x + 1)")
-rule("arccosh", "1 / sqrt(x * x - 1)", strong=True)
-rule("arctanh", "1 / (1 - x * x)", strong=True)
+rule("arcsinh", "1 / hypot(x, 1.0)", edge="0 * x")
+rule("arccosh", "1 / (sqrt(x - 1) * sqrt(x + 1))", edge="0 * x")
+rule("arctanh", "1 / ((1 - x) * (1 + x))")
 rule("deg2rad", "0.017453292519943295")
 rule("rad2deg", "57.29577951308232")
 
@@ -113,7 +136,8 @@ rule("erfc", "-1.1283791670955126 * exp(-x * x)")
 rule("maximum", "(x > y) + 0.5 * (x == y)", "(y > x) + 0.5 * (x == y)", result="same")
 rule("minimum", "(x < y) + 0.5 * (x == y)", "(y < x) + 0.5 * (x == y)", result="same")
 rule("clip", "1.0 * ((x >= y) & (x <= w))", "1.0 * (x < y)", "1.0 * (x > w)", result="same")
-rule("where", None, "1.0 * x", "1.0 - x", result="same")  # written out by the reverse and the forward pass
+rule("where", None, "1.0 * x", "1.0 - x", result="same")
+rule("pick", None, "1.0 * x", "1.0 - x", result="same")
 rule("copysign", "sign(x) * sign(z)", None)
 rule("sign", None, result="same")
 rule("floor", None)
@@ -121,6 +145,28 @@ rule("ceil", None)
 rule("trunc", None)
 rule("rint", None)
 rule("fmod", "1", "-trunc(x / y)", result="same")
+
+# Selectors pick; 0 * inf would be NaN where the argument is not even used.
+SELECTORS: dict[str, Selector] = {
+    "maximum": Selector(
+        ("pick(x > y, g, pick(x == y, 0.5 * g, 0.0))", "pick(y > x, g, pick(x == y, 0.5 * g, 0.0))"),
+        ("x >= y", "y >= x"),
+        "pick(x > y, dx, pick(y > x, dy, 0.5 * (dx + dy)))",
+    ),
+    "minimum": Selector(
+        ("pick(x < y, g, pick(x == y, 0.5 * g, 0.0))", "pick(y < x, g, pick(x == y, 0.5 * g, 0.0))"),
+        ("x <= y", "y <= x"),
+        "pick(x < y, dx, pick(y < x, dy, 0.5 * (dx + dy)))",
+    ),
+    "clip": Selector(
+        ("pick((x >= y) & (x <= w), g, 0.0)", "pick(x < y, g, 0.0)", "pick(x > w, g, 0.0)"),
+        ("(x >= y) & (x <= w)", "x < y", "x > w"),
+        "pick(x < y, dy, pick(x > w, dw, dx))",
+    ),
+    "where": Selector((None, "pick(x, g, 0.0)", "pick(x, 0.0, g)"), (None, "x", "not x"), "pick(x, dy, dw)"),
+    "pick": Selector((None, "pick(x, g, 0.0)", "pick(x, 0.0, g)"), (None, "x", "not x"), "pick(x, dy, dw)"),
+    "activation relu": Selector(("pick(x > 0, g, 0.0)",), ("x > 0",), "pick(x > 0, dx, 0.0)"),
+}
 
 # Numbers that carry no derivative.
 for _name in ("<", "<=", ">", ">=", "==", "!=", "isnan", "isinf", "isfinite", "and", "or", "not", "logical_and",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
 from derivable.autodiff.rules.table import ELEMENTWISE
 from derivable.autodiff.transform.program import (
+    APPEND,
     For,
     If,
     Let,
@@ -20,7 +21,7 @@ from derivable.autodiff.transform.program import (
 )
 from derivable.autodiff.transform.read import leaves
 
-__all__ = ["Analysis"]
+__all__ = ["Analysis", "dependent", "is_view", "regular"]
 
 
 class Analysis:
@@ -34,8 +35,8 @@ class Analysis:
         writes: all writes to arrays, in program order.
     """
 
-    def __init__(self, program: Program, wrt: list[Value]) -> None:
-        self.program = program
+    def __init__(self, program: Program, wrt: list[Value], forward: bool = False) -> None:
+        self.program, self.forward = program, forward
         self.statements = list(walk(program.body))
         self.mark_used()
         self.prune(program.body)
@@ -127,8 +128,12 @@ class Analysis:
         for fresh, v in enumerate(arrays, 1):
             v.roots = frozenset() if isinstance(v.define, Phi) or is_view(v) else frozenset([fresh])
         changed = True
+        lists = [s for s in self.statements if isinstance(s, Write) and s.pattern == APPEND]
         while changed:
             changed = False
+            for s in lists:
+                if not s.value.roots <= s.array.roots:
+                    s.array.roots, changed = s.array.roots | s.value.roots, True
             for v in arrays:
                 if isinstance(v.define, Phi):
                     roots = frozenset().union(*(i.roots for i in v.define.inputs))
@@ -141,7 +146,7 @@ class Analysis:
 
     def check_writes(self) -> None:
         """Refuse writes whose effect on other names cannot be followed."""
-        self.writes = [s for s in self.statements if isinstance(s, Write)]
+        self.writes = [s for s in self.statements if isinstance(s, Write) and s.pattern != APPEND]
         arguments = {r for p in self.program.parameters for v in leaves(p) if isinstance(v, Value) for r in v.roots}
         for w in self.writes:
             if w.array.roots & arguments:
@@ -153,7 +158,7 @@ class Analysis:
         for s in self.statements:
             if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
                 continue
-            if self.mirrored(s.target):
+            if self.mirrored(s.target) or (self.forward and self.same_in_tangents(s.target)):
                 continue
             origin = self.origin(s.target)
             for w in self.writes:
@@ -182,10 +187,18 @@ class Analysis:
             if len(self.members[value.web()]) > 1:
                 return False
             let = value.define
-            if let.op == "array" and not let.info["forms"].mirror:
+            if let.op == "pop" or (let.op == "array" and not let.info["forms"].mirror):
                 return False
             value = let.args[0]
         return len(self.members[value.web()]) == 1
+
+    def same_in_tangents(self, value: Value) -> bool:
+        """Tell whether the tangents of two names share memory where the names do, so that writes reach both."""
+        while is_view(value):
+            if value.define.op == "array" and not value.define.info["forms"].mirror:
+                return False
+            value = value.define.args[0]
+        return True
 
     def find_active(self, wrt: list[Value]) -> None:
         """Find what depends on the arguments of interest, and what of that the result depends on."""
@@ -244,7 +257,7 @@ def is_view(value: Value) -> bool:
         return False
     if let.op == "getitem":
         return not let.info["fancy"]
-    return let.op == "copy" or (let.op == "array" and let.info["forms"].view)
+    return let.op in ("copy", "pop") or (let.op == "array" and let.info["forms"].view)
 
 
 def dependent(let: Let) -> list[bool]:
@@ -261,4 +274,15 @@ def dependent(let: Let) -> list[bool]:
         return [k == let.info["sizes"] and let.info["fill"] == "full" for k in range(len(let.args))]
     if let.op == "alloc_like":
         return [k == 1 for k in range(len(let.args))]
-    return [k == 0 and let.op in ("copy", "getitem") for k in range(len(let.args))]
+    return [k == 0 and let.op in ("copy", "getitem", "pop") for k in range(len(let.args))]
+
+
+def regular(op: str, k: int, let: Let) -> bool:
+    """Tell whether a partial needs no edge, because of what is known of the arguments."""
+    if op == "**":  # for exponents of at least 1 the slope does not vanish at infinity
+        second = let.args[1].const
+        return k == 1 or (second is not None and (second >= 1 or second == 0))
+    if op == "/":  # by a number; or of one so small that the quotient is 0 where the denominator overflows
+        first, second = (a.const for a in let.args)
+        return second is not None or (first is not None and abs(first) < 1e150)
+    return False

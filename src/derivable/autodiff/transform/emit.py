@@ -18,11 +18,11 @@ from derivable.autodiff.rules import kernels
 from derivable.autodiff.rules.activations import ACTIVATION_NAMES
 from derivable.autodiff.rules.table import ELEMENTWISE, OPERATORS
 from derivable.autodiff.transform.activity import Analysis
-from derivable.autodiff.transform.program import Break, For, If, Let, Raise, Value, While, Write, inner, uses
+from derivable.autodiff.transform.program import APPEND, Break, For, If, Let, Raise, Value, While, Write, inner, uses
 from derivable.autodiff.transform.read import leaves
 from derivable.jit import cache_folder, kernel
 
-__all__ = ["Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
+__all__ = ["APPEND", "Comment", "Names", "Primal", "clean", "index_node", "literal", "load", "name", "template"]
 
 SCALAR = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
 
@@ -64,6 +64,9 @@ class _Fill(ast.NodeTransformer):
         return ast.Attribute(self.visit(node.value), node.attr, node.ctx)
 
     def visit_Call(self, node: ast.Call) -> Any:
+        if isinstance(node.func, ast.Name) and node.func.id == "pick" and not self.arrays:
+            test, yes, no = (self.visit(a) for a in node.args)
+            return ast.IfExp(test, yes, no)
         if isinstance(node.func, ast.Name) and node.func.id in ELEMENTWISE and not hasattr(kernels, node.func.id):
             word = node.func.id
             function = f"np.{word}" if self.arrays or word in ("sign",) else f"math.{SCALAR.get(word, word)}"
@@ -83,6 +86,8 @@ class _Fill(ast.NodeTransformer):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
         x = self.visit(node.operand)
+        if isinstance(node.op, ast.Not) and self.arrays:
+            return ast.Call(_parsed("np.logical_not"), [x], [])
         a = number_of(x)
         return literal(-a) if isinstance(node.op, ast.USub) and a is not None else ast.UnaryOp(node.op, x)
 
@@ -200,6 +205,10 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return literal(let.target.const, as_float)
     if op == "copy":
         return args[0]
+    if op == "newlist":
+        return ast.List([], ast.Load())
+    if op == "pop":
+        return template("x.pop()", {"x": args[0]})
     if op == "stop":
         return args[0]
     if op in OPERATORS:
@@ -231,6 +240,8 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return ast.Call(_parsed("np." + info["fill"]), [*args, *extra], [])
     if op == "global":
         return name(info["text"])
+    if op == "clip" and not let.target.kind.ndim:  # Numba clips arrays only
+        return template("min(max(x, y), w)", letters(let, args))
     if op == "array":
         return template(info["forms"].primal, letters(let, args))
     return ast.Call(_parsed(info["call"]), args, [])
@@ -312,6 +323,44 @@ RESERVED = {
 }
 
 
+WORDS = {"+": "total", "-": "difference", "*": "product", "/": "quotient", "**": "power", "matmul": "product"}
+WORDS |= dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), "test")
+
+
+def describe(value: Value) -> str | None:
+    """Return a name for a value that the user gave none, from how it is computed, or None."""
+    let = value.define
+    if not isinstance(let, Let):
+        return None
+
+    def part(v: Value) -> str | None:
+        if v.const is not None:
+            return str(v.const) if isinstance(v.const, int) and v.const >= 0 else None
+        inner_let = v.define
+        if v.name is None and isinstance(inner_let, Let) and inner_let.op in "+-" and len(inner_let.args) == 2:
+            a, b = map(part, inner_let.args)
+            return f"{a}_{'plus' if inner_let.op == '+' else 'minus'}_{b}" if a and b else None
+        if v.name is None and isinstance(v.define, For):
+            return "i"
+        return v.name.strip("_") or "i" if v.name else None
+
+    first = part(let.args[0]) if let.args else None
+    if let.op == "getitem" and first:
+        index = [part(a) for a in let.args[1:]]
+        return "_".join([first, *index]) if all(index) else f"{first}_element"  # type: ignore[list-item]
+    if let.op == "shape" and first:
+        return f"{first}_shape_{let.info['axis']}"
+    if let.op in ("+", "-") and value.kind.dtype == "i" and part(value):
+        return part(value)
+    word = let.info.get("name", let.op) if let.op == "array" else let.op
+    word = WORDS.get(word, word.removeprefix("activation "))
+    if not word.isidentifier() or let.op == "const":
+        return None
+    if let.op in OPERATORS or word == "product":
+        return word
+    return f"{word}_{first}" if first else f"{word}_value"
+
+
 class Names:
     """Gives every variable a name of its own, the user's where possible."""
 
@@ -332,6 +381,8 @@ class Names:
             wish = next((m.name for m in members if m.name), None)
             if wish is None and any(isinstance(m.define, For) for m in members):
                 wish = "i"
+            if wish is None:
+                wish = describe(members[0])
             if wish is None:
                 count += 1
                 wish = f"t{count}"
@@ -404,7 +455,9 @@ class Primal:
         for a in s.args:
             reads |= self.pending[a][1] if a in self.pending else {self.names.webs[a.web()]}
         node = primal_node(s, [self.read(a) for a in s.args], self.analysis.kinds[target.web()].dtype[0] == "f")
-        if target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:
+        if s.op == "pop":
+            self.flush(memory=True)
+        elif target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:
             self.pending[target] = (node, reads, touches, s.line)
             return
         text = self.names.webs[target.web()]
@@ -414,6 +467,8 @@ class Primal:
 
     def write_node(self, s: Write) -> list[Any]:
         array = self.read(s.array)
+        if s.pattern == APPEND:
+            return [ast.Expr(template("x.append(v)", {"x": array, "v": self.read(s.value)}))]
         index = index_node(s.pattern, [self.read(i) for i in s.index])
         target = ast.Subscript(array, index, ast.Store())
         value = self.read(s.value)

@@ -11,8 +11,8 @@ from typing import Any
 
 from derivable.autodiff.kinds import DerivativeError, Kind
 from derivable.autodiff.rules.array import REFUSE
-from derivable.autodiff.rules.table import ELEMENTWISE
-from derivable.autodiff.transform.activity import Analysis, dependent, is_view
+from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
     Names,
     Primal,
@@ -22,12 +22,14 @@ from derivable.autodiff.transform.emit import (
     letters,
     literal,
     name,
+    negative,
     number_of,
     primal_node,
     product,
     template,
 )
-from derivable.autodiff.transform.program import Block, Break, For, If, Let, Program, Raise, Value, While, Write
+from derivable.autodiff.transform.guards import Guard, condition, written
+from derivable.autodiff.transform.program import APPEND, Block, Break, For, If, Let, Program, Raise, Value, While, Write
 from derivable.autodiff.transform.read import leaves
 
 __all__ = ["Forward"]
@@ -38,7 +40,7 @@ class Forward:
 
     def __init__(self, program: Program, wrt: list[Value], taken: set[str]) -> None:
         self.program = program
-        self.analysis = Analysis(program, wrt)
+        self.analysis = Analysis(program, wrt, forward=True)
         for p in program.parameters:
             for v in leaves(p):
                 if isinstance(v, Value):
@@ -60,6 +62,7 @@ class Forward:
         }
         self.keep = {v for v in keep if self.reads_it(v)}
         self.primal = Primal(self.analysis, self.names, self.keep)
+        self.guards: dict[Value, Guard] = {}  # conditions without which a tangent is zero, for nothing moves
 
     def reads_it(self, value: Value) -> bool:
         for s in self.analysis.statements:
@@ -75,6 +78,15 @@ class Forward:
     def dot(self, value: Value) -> Any:
         """Return the expression of a tangent, or None where it is zero."""
         return name(self.dots[value.web()]) if value.const is None and value.web() in self.active else None
+
+    def still(self, moving: set[Value]) -> list[Any]:
+        """Return zero tangents for the other arguments whose variable, or memory, comes to hold something that moves."""
+        nodes = []
+        for v in [v for p in self.program.parameters for v in leaves(p) if isinstance(v, Value)]:
+            if v.web() in self.active and v.web() not in moving:
+                like = template("np.zeros_like(x)", {"x": name(self.names.webs[v.web()])})
+                nodes.append(assign(self.dots[v.web()], like if v.kind.ndim else ast.Constant(0.0)))
+        return nodes
 
     def write_program(self) -> list[Any]:
         """Return the statements of the function and its tangent."""
@@ -104,7 +116,7 @@ class Forward:
                         p.out.append(assign(text, saved))
                     elif s.op == "const" and len(self.analysis.members[s.target.web()]) == 1:
                         p.let(s)
-                    elif s.op in ("alloc", "alloc_like", "const", "global") or not any(
+                    elif s.op in ("alloc", "alloc_like", "const", "global", "newlist") or not any(
                         d is not None for d in map(self.dot, s.args)
                     ):
                         p.let(s)
@@ -175,6 +187,13 @@ class Forward:
             p.out.append(ast.While(test, body or [ast.Pass()], []))
 
     def write(self, s: Write) -> None:
+        if s.pattern == APPEND:
+            value = self.dot(s.value)
+            if value is None and s.value.kind.ndim:
+                value = template("np.zeros_like(x)", {"x": self.read(s.value)})
+            given = {"x": self.dot(s.array), "v": value if value is not None else ast.Constant(0.0)}
+            self.primal.out.append(ast.Expr(template("x.append(v)", given)))
+            return
         target = ast.Subscript(self.dot(s.array), index_node(s.pattern, [self.read(i) for i in s.index]), ast.Store())
         value = self.dot(s.value)
         if s.aug:
@@ -194,6 +213,8 @@ class Forward:
 
     def zero(self, s: Let) -> Any:
         """Return a tangent of zeros for the target of a statement."""
+        if s.target.kind.stack is not None:
+            return ast.List([], ast.Load())
         if not s.target.kind.ndim:
             return ast.Constant(0.0)
         node = template("np.zeros_like(x)", {"x": name(self.names.webs[s.target.web()])})
@@ -208,6 +229,19 @@ class Forward:
             return template("x.copy()", {"x": node})
         return node
 
+    def lasting(self, s: Let) -> bool:
+        """Tell whether all values of a statement keep their variables to themselves, so that conditions last."""
+        several = any(len(self.analysis.members[v.web()]) > 1 for v in [*s.args, s.target] if v.const is None)
+        return not several and not written(s.args, self.analysis)
+
+    def guard(self, s: Let, k: int, given: dict[str, Any]) -> Guard | None:
+        """Return the condition without which argument k does not move the result."""
+        outer = self.guards.get(s.args[k])
+        if s.op not in SELECTORS:
+            return outer
+        own = condition(s, k, given)
+        return own if outer is None else outer.combine(own, True)
+
     def tangent_of(self, s: Let, output: Any) -> Any:
         """Return the expression of a target's tangent, which may be the tangent of an argument or a view of it."""
         op, z = s.op, s.target
@@ -215,7 +249,9 @@ class Forward:
         if all(d is None for d in dots):
             return self.zero(s)
         values = [self.read(a) for a in s.args]
-        if op in ("copy", "getitem"):
+        if op == "copy" and s.args[0] in self.guards and self.lasting(s):
+            self.guards[z] = self.guards[s.args[0]]
+        if op in ("copy", "getitem", "pop"):
             return primal_node(s, [dots[0], *values[1:]], False)
         if op in ("alloc", "alloc_like"):
             return primal_node(s, [d if d is not None else v for d, v in zip(dots, values, strict=True)], False)
@@ -229,6 +265,10 @@ class Forward:
                     f"{self.program.name}:\n    {s.line}\nnp.{s.info['name']} has no derivative with "
                     "respect to its arguments here; compute its entries by a loop"
                 )
+            if forms.terms:
+                moving = [t for t, d in zip(forms.terms, dots, strict=True) if d is not None and t is not None]
+                given |= letters(s, [d if d is not None else v for d, v in zip(dots, values, strict=True)], "d")
+                return template(" + ".join(moving), given, arrays=True) if moving else self.zero(s)
             full = [
                 d
                 if d is not None
@@ -251,23 +291,35 @@ class Forward:
                 return template(" + ".join(halves), given | letters(s, full, "d"), arrays=True)
             return template(forms.forward, given | letters(s, full, "d"), arrays=True)
         rule, arrays = ELEMENTWISE[op], bool(z.kind.ndim)
+        if self.lasting(s):
+            guards = [self.guard(s, k, given) for k, d in enumerate(dots) if d is not None]
+            joint = guards[0]
+            for g in guards[1:]:
+                joint = joint.combine(g, False) if joint is not None and g is not None else None
+            if joint is not None:
+                self.guards[z] = joint
         total: Any = None
-        for k, (d, a) in enumerate(zip(dots, s.args, strict=True)):
-            if d is None:
-                continue
-            if op == "where":
-                zero = ast.Constant(0.0)
-                pair = {"c": values[0], "a": d if k == 1 else zero, "b": d if k == 2 else zero}
-                term = template("np.where(c, a, b)", pair) if arrays else ast.IfExp(pair["c"], pair["a"], pair["b"])
-            else:
+        if op in SELECTORS:
+            zeros = [d if d is not None else ast.Constant(0.0) for d in dots]
+            total = template(SELECTORS[op].tangent, given | letters(s, zeros, "d"), arrays)
+        else:
+            for k, d in enumerate(dots):
+                if d is None:
+                    continue
                 partial = template(rule.partials[k] or "0.0", given, arrays)
+                if number_of(partial) == 0:
+                    continue
                 term = product(d, partial)
-                if rule.strong and number_of(partial) is None and not (op == "/" and k == 0 and s.args[1].const):
-                    whole = arrays and a.kind.ndim
-                    term = template("strong_array(g, p)" if whole else "strong(g, p)", {"g": d, "p": partial})
-                    if arrays and not whole:
-                        term = product(d, partial)
-            total = term if total is None else ast.BinOp(total, ast.Add(), term)
+                if op == "/" and k == 1:
+                    term = negative(template("d / y * z", given | {"d": d}))  # as in reverse mode; it underflows less
+                if s.args[k] in self.guards and number_of(partial) is None:
+                    pair = {"c": self.guards[s.args[k]].make(), "t": term}
+                    term = template("pick(c, t, 0.0)", pair, arrays)
+                total = term if total is None else ast.BinOp(total, ast.Add(), term)
+            if total is None:
+                return self.zero(s)
+            if rule.edge is not None and not all(regular(op, k, s) for k, d in enumerate(dots) if d is not None):
+                total = ast.BinOp(total, ast.Add(), template(rule.edge, given, arrays))
         live = [a for a, d in zip(s.args, dots, strict=True) if d is not None]
         several = len([a for a in s.args if a.kind.ndim]) > 1
         if arrays and (not all(a.kind.ndim for a in live) or (several and len(live) < len(s.args))):

@@ -13,7 +13,23 @@ from typing import Any
 
 from derivable.autodiff.kinds import Kind
 
-__all__ = ["Block", "Break", "For", "If", "Let", "Phi", "Raise", "Statement", "Value", "While", "Write", "walk"]
+APPEND = (("append",),)
+
+__all__ = [
+    "APPEND",
+    "Block",
+    "Break",
+    "For",
+    "If",
+    "Let",
+    "Phi",
+    "Raise",
+    "Statement",
+    "Value",
+    "While",
+    "Write",
+    "walk",
+]
 
 
 @dataclass(eq=False)
@@ -68,7 +84,10 @@ class Let(Statement):
 
 @dataclass(eq=False)
 class Write(Statement):
-    """`array[index] = value`, or with `+=` or `-=` for `aug`; `pattern` is the index with its values left open."""
+    """`array[index] = value`, or with `+=` or `-=` for `aug`; `pattern` is the index with its values left open.
+
+    With APPEND for a pattern it is `array.append(value)`, of a list.
+    """
 
     array: Value
     pattern: tuple[Any, ...]

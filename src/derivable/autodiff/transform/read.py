@@ -7,6 +7,7 @@ not contain ends here, with the function, the line, the source text and a remedy
 from __future__ import annotations
 
 import ast
+import copy
 import math
 from typing import Any
 
@@ -18,6 +19,7 @@ from derivable.autodiff.rules.activations import DEFAULTS
 from derivable.autodiff.rules.table import ELEMENTWISE, NAMES
 from derivable.autodiff.transform.jumps import structure
 from derivable.autodiff.transform.program import (
+    APPEND,
     Block,
     Break,
     For,
@@ -29,6 +31,7 @@ from derivable.autodiff.transform.program import (
     Value,
     While,
     Write,
+    walk,
 )
 from derivable.autodiff.transform.source import MISSING, Source, python_function, source_of
 
@@ -40,6 +43,7 @@ BINARY |= {ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", a
 COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 ALLOCATE = {np.zeros: "zeros", np.ones: "ones", np.empty: "empty", np.full: "full"}
 LIKE = {np.zeros_like: "zeros_like", np.ones_like: "ones_like", np.empty_like: "empty_like", np.full_like: "full_like"}
+LISTS = "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
 
 
 class Static:
@@ -81,6 +85,7 @@ class Reader:
         self.environment: dict[str, Any] = {}
         self.keys: list[str] = []
         self.memory = 0
+        self.comprehensions = 0
 
     # ------------------------------------------------------------------------------------------------ errors
 
@@ -184,9 +189,33 @@ class Reader:
             self.assign(node.target, self.expression(node.value))
 
     def read_Assign(self, node: ast.Assign) -> None:
-        binding = self.expression(node.value)
+        binding = self.exchange(node) or self.expression(node.value)
         for target in node.targets:
             self.assign(target, binding)
+
+    def exchange(self, node: ast.Assign) -> Any:
+        """Read `a, b = b, a` of arrays as an exchange of their elements: nobody else may know the two."""
+        target, value = node.targets[0], node.value
+        if len(node.targets) > 1 or not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple):
+            return None
+        left, right = ([getattr(n, "id", "") for n in pair.elts] for pair in (target, value))
+        names = self.frames[-1].names
+        arrays = [names.get(n) for n in right]
+        if sorted(left) != sorted(right) or len(set(left)) < 2 or left == right:
+            return None
+        if not all(isinstance(a, Value) and a.kind.ndim for a in arrays):
+            return None
+        roots = frozenset().union(*(a.roots for a in arrays))
+        for frame in self.frames:
+            for name, binding in frame.names.items():
+                if frame is self.frames[-1] and name in left:
+                    continue
+                if any(isinstance(v, Value) and v.kind.ndim and v.roots & roots for v in leaves(binding)):
+                    raise self.refuse(
+                        f"two arrays are exchanged, and {name} is another name for the memory of one of them",
+                        f"let it be a copy: .copy() where {name} or the array gets its value",
+                    )
+        return tuple(self.array_call(array_rules.METHODS["copy"], [a], {}) for a in arrays)
 
     def assign(self, target: Any, binding: Any, several: bool = False) -> None:
         if isinstance(target, (ast.Tuple, ast.List)):
@@ -675,9 +704,9 @@ class Reader:
         return tuple(self.expression(part) for part in node.elts)
 
     def read_List(self, node: ast.List) -> Any:
-        raise self.refuse(
-            "lists are not supported", "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
-        )
+        if not node.elts:
+            return self.let("newlist", [], Kind("f8", 0, -1))
+        raise self.refuse(f"the list {ast.unparse(node)!r} is not supported", LISTS)
 
     def read_ListComp(self, node: ast.ListComp) -> Any:
         raise self.refuse("comprehensions are not supported", "fill an array by a loop")
@@ -717,7 +746,7 @@ class Reader:
         ndim = max(a.kind.ndim for a in args)
         kinds = [a.kind.dtype for a in args]
         floats = [k for k in kinds if k[0] == "f"]
-        if op == "where":
+        if op in ("where", "pick"):
             floats, kinds = [k for k in kinds[1:] if k[0] == "f"], kinds[1:]
         if rule.result == "bool":
             dtype = "b"
@@ -756,6 +785,14 @@ class Reader:
                 return part
             if type(kind) not in COMPARE:
                 raise self.refuse(f"{ast.unparse(node)!r} is not supported", "compare numbers")
+            if isinstance(left, tuple) and isinstance(right, tuple) and isinstance(kind, (ast.Eq, ast.NotEq)):
+                part = self.same(left, right, node)
+                part = self.operate("not", [part]) if isinstance(kind, ast.NotEq) and part.const is None else part
+                if part.const is not None:
+                    part = self.constant(bool(part.const) == isinstance(kind, ast.Eq))
+                result = part if result is None else self.operate("and", [result, part])
+                left = right
+                continue
             left, right = self.as_value(left, node.left), self.as_value(right, right_node)
             op = COMPARE[type(kind)]
             if left.const is not None and right.const is not None:
@@ -764,6 +801,21 @@ class Reader:
                 part = self.operate(op, [left, right])
             result = part if result is None else self.operate("and", [result, part])
             left = right
+        return result
+
+    def same(self, left: tuple[Any, ...], right: tuple[Any, ...], node: Any) -> Value:
+        """Tell whether two tuples have equal entries."""
+        if len(left) != len(right):
+            return self.constant(False)
+        result = self.constant(True)
+        for x, y in zip(left, right, strict=True):
+            if isinstance(x, tuple) and isinstance(y, tuple):
+                part = self.same(x, y, node)
+            else:
+                x, y = self.as_value(x, node), self.as_value(y, node)
+                known = x.const is not None and y.const is not None
+                part = self.constant(x.const == y.const) if known else self.operate("==", [x, y])
+            result = part if result.const is True else self.operate("and", [result, part])
         return result
 
     def read_BoolOp(self, node: ast.BoolOp) -> Any:
@@ -865,6 +917,8 @@ class Reader:
 
     def element(self, array: Value, index: list[Any], copy: bool = False) -> Value:
         """Append the reading of an element, a row or a slice."""
+        if array.kind.stack is not None:
+            raise self.refuse("an entry of a list is read by its index", LISTS)
         if array.kind.ndim == 0:
             raise self.refuse("a number has no elements", "index an array")
         taken = sum(tag in "isam" for tag, _ in index) + sum(what.kind.ndim - 1 for tag, what in index if tag == "m")
@@ -914,6 +968,8 @@ class Reader:
 
     def static(self, node: Any) -> Any:
         """Return the object that an expression names, or MISSING where it is none known while reading."""
+        if hasattr(node, "static"):
+            return node.static
         if isinstance(node, ast.Name) and node.id not in self.frames[-1].names:
             return self.frames[-1].source.lookup(node.id)
         if isinstance(node, ast.Attribute):
@@ -932,6 +988,13 @@ class Reader:
             args = None
         if any(k.arg is None for k in node.keywords):
             raise self.refuse("** in a call is not supported", "name the arguments")
+        if args is None and self.static(node.func) is np.array and node.args:
+            if isinstance(node.args[0], (ast.List, ast.Tuple)) and not any(
+                isinstance(e, ast.Starred) for e in node.args[0].elts
+            ):
+                return self.literal_array(node)
+            if isinstance(node.args[0], ast.ListComp):
+                return self.comprehension(node.args[0], node)
         if isinstance(node.func, ast.Attribute) and self.static(node.func) is MISSING:
             base = self.expression(node.func.value)
             if isinstance(base, Value):
@@ -944,6 +1007,77 @@ class Reader:
         if args is None:
             args = [self.expression(a) for a in node.args]
         return self.call(function.value, args, {k.arg: self.expression(k.value) for k in node.keywords}, node)  # type: ignore[misc]
+
+    def comprehension(self, node: ast.ListComp, call: ast.Call) -> Any:
+        """Read np.array([... for ... in ...]): an array that a loop fills."""
+        form = node.generators[0]
+        if len(node.generators) > 1 or form.ifs or len(call.args) > 1 or call.keywords:
+            raise self.refuse("this comprehension is not supported", "fill an array by a loop")
+        how, what = self.iterable(form.iter)
+        if how == "static":
+            raise self.refuse("a comprehension over a tuple is not supported", "write its entries one by one")
+        start, stop, step, _ = what
+        if step.const != 1:
+            raise self.refuse("a comprehension over a range with a step is not supported", "fill an array by a loop")
+        size = self.operate("maximum", [self.subtract(stop, start), self.constant(0)], call="max")
+        frame, self.comprehensions = self.frames[-1], self.comprehensions + 1
+        marks = {n: f"_{n}_{self.comprehensions}" for n in assigned([form.target])}
+        array, place = f"_array_{self.comprehensions}", f"_place_{self.comprehensions}"
+        target, element = (_Rename(marks).visit(copy.deepcopy(part)) for part in (form.target, node.elt))
+        pair = ast.Tuple([ast.Name(place, ast.Store()), target], ast.Store())
+        entry = ast.Subscript(ast.Name(array, ast.Load()), ast.Name(place, ast.Load()), ast.Store())
+        body: list[ast.stmt] = [ast.Assign([entry], element)]
+        loop = ast.For(pair, ast.Call(ast.Name("enumerate", ast.Load()), [form.iter], []), body, [])
+        ast.fix_missing_locations(ast.copy_location(loop, call))
+        loop.iter.func.static = enumerate  # type: ignore[attr-defined]
+        before, names, place_ = len(self.block.statements), dict(frame.names), self.node
+        sort = "f8"
+        for _ in range(2):
+            del self.block.statements[before:]
+            frame.names = dict(names)
+            text = {"f8": "np.float64", "f4": "np.float32", "i": "np.int64", "b": "np.bool_"}[sort]
+            made = self.let("alloc", [size], Kind(sort, 1), fill="empty", sizes=1, dtype=text, like=False)
+            made.name = array
+            frame.names[array] = made
+            self.read_For(loop)
+            written = [s for s in walk(self.block) if isinstance(s, Write) and s.array.roots & made.roots]
+            if written[-1].value.kind.ndim:
+                raise self.refuse("the entries of the comprehension are arrays", "fill the rows of an array by a loop")
+            if written[-1].value.kind.dtype == sort:
+                break
+            sort = written[-1].value.kind.dtype
+        result = frame.names[array]
+        frame.names, self.node = names, place_
+        return result
+
+    def literal_array(self, node: ast.Call) -> Any:
+        """Read np.array of a list or a tuple of numbers, or of lists of numbers."""
+        rows = [e.elts if isinstance(e, (ast.List, ast.Tuple)) else None for e in node.args[0].elts]  # type: ignore[attr-defined]
+        if not rows:
+            raise self.refuse("an empty array has no kind", "use np.empty(0)")
+        named = {k.arg: self.expression(k.value) for k in node.keywords if k.arg}
+        extra = [self.expression(a) for a in node.args[1:]]
+        dtype = extra[0] if extra else named.pop("dtype", None)
+        if named or len(extra) > 1:
+            raise self.refuse("np.array with these arguments is not supported", "give it the numbers and a dtype")
+        shape: tuple[int, ...] = (len(rows),)
+        parts = node.args[0].elts  # type: ignore[attr-defined]
+        if any(r is not None for r in rows):
+            if any(r is None or len(r) != len(rows[0] or []) for r in rows):
+                raise self.refuse("the rows of the array have different lengths", "give each row the same length")
+            shape = (len(rows), len(rows[0] or []))
+            parts = [e for r in rows for e in r or []]
+        values = []
+        for part in parts:
+            value = self.value(part)
+            if value.kind.ndim:
+                raise self.refuse(f"{ast.unparse(part)!r}, within np.array, is an array", "use np.stack")
+            values.append(value)
+        sorts = {v.kind.dtype for v in values}
+        sort = sorts.pop() if len(sorts) == 1 else "i" if sorts == {"i", "b"} else "f8"
+        if dtype is not None:
+            sort = self.dtype_of(dtype, node)[0]
+        return self.let("array", values, Kind(sort, len(shape)), forms=array_rules.literal(sort, shape), name="array")
 
     def call(self, function: Any, args: list[Any], named: dict[str, Any], node: Any) -> Any:
         """Read the call of a known function."""
@@ -1008,6 +1142,8 @@ class Reader:
 
     def method(self, node: ast.Call, base: Value) -> Any:
         name = node.func.attr  # type: ignore[attr-defined]
+        if base.kind.stack is not None:
+            return self.list_method(name, base, node)
         args = [self.expression(a) for a in node.args]
         named = {k.arg: self.expression(k.value) for k in node.keywords if k.arg}
         if base.kind.ndim == 0 and name == "item":
@@ -1015,6 +1151,22 @@ class Reader:
         if name not in array_rules.METHODS or base.kind.ndim == 0:
             raise self.refuse(f"the method {name!r} of a {base.kind} is not supported", "use the NumPy function")
         return self.array_call(array_rules.METHODS[name], [base, *args], named)
+
+    def list_method(self, name: str, base: Value, node: ast.Call) -> Any:
+        """Read an append to a list or a pop from it: what the programs of gradients do."""
+        if name == "append" and len(node.args) == 1:
+            value = self.value(node.args[0])
+            kind = Kind(value.kind.dtype, 0, value.kind.ndim)
+            if base.kind.stack == -1:
+                base.kind = kind
+            if base.kind != kind:
+                raise self.refuse(f"a {value.kind} is put onto a {base.kind}", "use two lists")
+            base.roots |= value.roots
+            self.block.statements.append(Write(base, APPEND, [], value, line=self.line, block=self.block))
+            return Static(None)
+        if name == "pop" and not node.args and base.kind.stack != -1:
+            return self.let("pop", [base], Kind(base.kind.dtype, base.kind.stack or 0), roots=base.roots)
+        raise self.refuse(f"{ast.unparse(node)!r} is not supported", LISTS)
 
     def array_call(self, rule: Any, args: list[Any], named: dict[str, Any]) -> Any:
         """Append the call of an array function, by its rule."""
@@ -1140,6 +1292,16 @@ class Reader:
 VERBS: dict[Any, Any] = {}  # filled by verbs.py: how a call of a verb within a function is read
 
 
+class _Rename(ast.NodeTransformer):
+    """Gives names other names."""
+
+    def __init__(self, marks: dict[str, str]) -> None:
+        self.marks = marks
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        return ast.copy_location(ast.Name(self.marks.get(node.id, node.id), node.ctx), node)
+
+
 def part_of(value: Value) -> bool:
     """Tell whether an array is a slice with bounds of another one."""
     while isinstance(value.define, Let) and value.define.op in ("copy", "getitem"):
@@ -1179,7 +1341,7 @@ def spelling(function: Any, node: Any, ndim: int) -> str:
     name = getattr(function, "__name__", "")
     if function is abs:
         return "abs"
-    if NAMES[function].startswith("activation "):
+    if NAMES[function] == "pick" or NAMES[function].startswith("activation "):
         return str(name)
     if function in (float, int, bool, pow):
         return name

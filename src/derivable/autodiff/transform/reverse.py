@@ -5,6 +5,9 @@ order of preference: still in its variable; computed again from what is at hand,
 the way, in a local variable outside of loops and on a tape within. Old values of overwritten elements are recorded
 where a later backward statement reads the array.
 
+A cotangent may have a guard: a condition without which it is zero because nothing used the value, as behind `np.where`.
+Where it is multiplied by a partial derivative, that is picked by the guard, for 0 * inf would be NaN.
+
 The pass is written several times: the first times are rehearsals that find out what is needed.
 """
 
@@ -15,14 +18,15 @@ from typing import Any
 
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float
 from derivable.autodiff.rules.array import REFUSE, Spread
-from derivable.autodiff.rules.table import ELEMENTWISE
-from derivable.autodiff.transform.activity import Analysis, dependent, is_view
+from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
 from derivable.autodiff.transform.emit import (
     Comment,
     Names,
     Primal,
     assign,
     augment,
+    borrowed,
     element_node,
     index_node,
     letters,
@@ -34,7 +38,9 @@ from derivable.autodiff.transform.emit import (
     product,
     template,
 )
+from derivable.autodiff.transform.guards import Guard, condition, negation, same_shape, shape_of, written
 from derivable.autodiff.transform.program import (
+    APPEND,
     Block,
     Break,
     For,
@@ -54,6 +60,17 @@ __all__ = ["Reverse"]
 
 CHEAP = {"+", "-", "*", "neg", "pos", "<", "<=", ">", ">=", "==", "!=", "and", "or", "not", "copy", "shape", "getitem"}
 CHEAP |= {"abs", "maximum", "minimum", "float", "square", "stop", "//", "%", "const", "global", "&", "|", "^"}
+
+
+def nonzero(node: Any) -> bool:
+    """Tell whether an expression is a number other than zero: a constant, or a constant over a size."""
+    if isinstance(node, ast.Call) and len(node.args) == 1:  # np.float32(...)
+        node = node.args[0]
+    if isinstance(node, ast.UnaryOp):
+        node = node.operand
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.Attribute):
+        node = node.left
+    return bool(number_of(node))
 
 
 class Slot:
@@ -99,6 +116,9 @@ class Reverse:
         self.out: list[Any] = []
         self.slots: dict[Value, Slot] = {}  # cotangents that are not set yet
         self.set: set[Value] = set()
+        self.numbers: dict[Value, Any] = {}  # cotangents of arrays that are one number
+        self.guards: dict[Value, Guard] = {}  # conditions without which a cotangent is zero, for it was not used
+        self.changed: set[Value] = set()  # cotangents that were added to or set, in the blocks being written
 
     # ------------------------------------------------------------------------------------------------ scopes
 
@@ -136,6 +156,8 @@ class Reverse:
         if plan == "recompute":
             for a in value.define.args:
                 self.need(a)
+        if plan == "carry":
+            self.need(self.carried(value)[0])  # type: ignore[index]
         if plan in ("name", "index"):
             return name(self.names.webs[value.web()])
         return name(value.text)
@@ -159,7 +181,24 @@ class Reverse:
             return "save" if later else "name"
         if self.cheap(value) and all(self.at_hand(a) for a in value.define.args):
             return "recompute"
-        return "tape"
+        return "carry" if self.carried(value) else "tape"
+
+    def carried(self, value: Value) -> tuple[Value, Value] | None:
+        """Tell whether an iteration hands a value on to the next: what the next found is what this one left.
+
+        Returns:
+            The value at the start of an iteration and the value after the loop, or None.
+        """
+        loop = value.block.owner if value.block else None
+        if not isinstance(loop, (For, While)) or value.block is not loop.body or loop.breaks:
+            return None
+        if not isinstance(value.define, Let):
+            return None
+        for head in loop.heads:
+            for end in loop.exits:
+                if head.inputs[1:] == [value] and end.inputs == [head.target] and head.target.used and end.target.used:
+                    return head.target, end.target
+        return None
 
     def cheap(self, value: Value) -> bool:
         """Tell whether computing a value again costs less than recording it, and gives the same."""
@@ -204,6 +243,8 @@ class Reverse:
         return bool(value.kind.ndim) and is_view(value) and self.analysis.mirrored(value)
 
     def zeros(self, web: Value, shape: Value | None) -> Any:
+        if self.analysis.kinds[web].stack is not None:
+            return ast.List([], ast.Load())
         if not self.analysis.kinds[web].ndim:
             return ast.Constant(0.0)
         members = self.analysis.members[web]
@@ -261,6 +302,7 @@ class Reverse:
 
     def buffer(self, value: Value) -> Any:
         """Return a cotangent array that exists and can be changed in place."""
+        self.spoil(value)
         if self.is_mirror(value):
             self.touched.add(value)
             base = value
@@ -272,8 +314,17 @@ class Reverse:
         self.inplace.add(value.web())
         return self.bar(value)
 
-    def add(self, value: Value, node: Any) -> None:
-        """Add to a cotangent."""
+    def spoil(self, value: Value) -> None:
+        """Forget the guard of a cotangent, and of that which it is a view of."""
+        while True:
+            self.changed.add(value.web())
+            self.guards.pop(value.web(), None)
+            if not self.is_mirror(value):
+                return
+            value = value.define.args[0]
+
+    def add(self, value: Value, node: Any, guard: Guard | None = None) -> None:
+        """Add to a cotangent; without the guard, what is added is zero."""
         if not self.is_active(value):
             return
         web = value.web()
@@ -283,39 +334,67 @@ class Reverse:
         if self.is_mirror(value):
             self.out.append(augment(self.buffer(value).id, "+", expression))
             return
+        self.changed.add(web)
         slot = self.slots.get(web)
         if slot is not None and slot.block is self.block:
             del self.slots[web]
             self.set.add(web)
+            if guard is not None:
+                self.guards[web] = guard
             if web in self.outputs:
                 self.out.append(assign(self.whole(web), expression))
                 return
             if array and spread:
+                if web not in self.inplace and self.takes_number(value):
+                    single = self.analysis.kinds[web].dtype == "f4"
+                    number = template("np.float32(g)", {"g": expression}) if single else expression
+                    self.numbers[web] = number  # for the whole array
+                    self.out.append(assign(self.bar_names[web], number))
+                    return
                 outer = self.zeros(web, slot.shape)
                 self.out.append(assign(self.bar_names[web], outer))
                 self.out.append(augment(self.bar_names[web], "+", expression))
                 return
-            if array and self.aliases(expression, web):
+            if array and self.aliases(expression, value):
                 expression = template("x.copy()", {"x": expression})
+            if not array and len(self.analysis.members[web]) == 1 and web not in self.inplace and nonzero(expression):
+                self.numbers[web] = expression
             self.out.append(assign(self.bar_names[web], expression))
             return
+        before = self.guards.pop(web, None)
+        if before is not None and guard is not None:
+            self.guards[web] = before.combine(guard, False)
         self.materialise(web)
-        if array:
-            self.inplace.add(web)
+        self.inplace.add(web)
         self.out.append(augment(self.bar_names[web], "+", expression))
 
-    def aliases(self, node: Any, web: Value) -> bool:
-        """Tell whether the expression is the memory of another cotangent that is changed in place."""
-        while isinstance(node, (ast.Subscript, ast.Attribute)) or (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("reshape", "ascontiguousarray", "ravel")
-        ):
-            if isinstance(node, ast.Call):
-                node = node.func.value if node.func.attr != "ascontiguousarray" else node.args[0]  # type: ignore[attr-defined]
-            else:
-                node = node.value
-        return isinstance(node, ast.Name)
+    def takes_number(self, value: Value) -> bool:
+        """Tell whether a cotangent that is the same number everywhere may stay a number.
+
+        It may where it is only multiplied by arrays of the full shape: then NumPy's broadcasting spreads it.
+        """
+        let = value.define
+        if len(self.analysis.members[value.web()]) > 1 or not isinstance(let, Let) or let.op not in ELEMENTWISE:
+            return False
+        rule, shape = ELEMENTWISE[let.op], shape_of(value)
+        if let.op in SELECTORS:
+            return False
+        whole = {letter for letter, a in letters(let, let.args).items() if a.kind.ndim and shape_of(a) == shape}
+        for partial, a in zip(rule.partials, let.args, strict=False):
+            if partial is None or not self.is_active(a):
+                continue
+            words = {n.id for n in ast.walk(ast.parse(partial)) if isinstance(n, ast.Name)}
+            if shape_of(a) != shape or not words & (whole | {"z"}):
+                return False
+        return True
+
+    def aliases(self, node: Any, value: Value) -> bool:
+        """Tell whether the expression is the memory of another array that is changed in place, or that others see."""
+        if isinstance(node, ast.Name) and value.web() not in self.inplace and value not in self.wrt:
+            web = next((w for w, text in self.bar_names.items() if text == node.id), None)
+            if web is not None and web not in self.inplace and web not in self.outputs:
+                return False
+        return borrowed(node)
 
     def kill(self, web: Value, target: Value) -> None:
         """The variable is overwritten here: before, its cotangent is zero again."""
@@ -330,6 +409,8 @@ class Reverse:
         ]
         slot = Slot(self.block, before[-1] if before else None)
         self.out.append(slot)
+        self.changed.add(web)
+        self.guards.pop(web, None)
         self.set.discard(web)
         self.slots[web] = slot
 
@@ -414,15 +495,38 @@ class Reverse:
         elif isinstance(s, (For, While)):
             self.loop(s)
 
+    def within(self, block: Block, guards: dict[Value, Guard]) -> tuple[list[Any], set[Value]]:
+        """Write a block, and return with it the cotangents that it changes."""
+        outer_guards, outer_changed = self.guards, self.changed
+        self.guards, self.changed = dict(guards), set()
+        nodes, changed = self.backward(block), self.changed
+        self.guards, self.changed = outer_guards, outer_changed | changed
+        return nodes, changed
+
     def branch(self, s: If) -> None:
-        then, orelse = self.backward(s.then), self.backward(s.orelse)
+        unset = set(self.slots)
+        then, by_then = self.within(s.then, self.guards)
+        orelse, by_orelse = self.within(s.orelse, self.guards)
         if then or orelse:
             self.out.append(ast.If(self.need(s.test), then or [ast.Pass()], orelse))
+        for web in by_then | by_orelse:
+            self.guards.pop(web, None)
+            if web in unset and web in self.set and not (web in by_then and web in by_orelse):
+                yes = web in by_then  # the value is used in this branch alone
+                self.guards[web] = Guard(
+                    lambda yes=yes: self.need(s.test) if yes else negation(self.need(s.test)), False
+                )  # type: ignore[misc]
 
     def loop(self, s: Any) -> None:
-        body = self.backward(s.body)
+        body, changed = self.within(s.body, {})
+        for web in changed:
+            self.guards.pop(web, None)
         if not body:
             return
+        for v in [v for v in self.needed if v.block is s.body and self.plan(v) == "carry"]:
+            start, end = self.carried(v)  # type: ignore[misc]
+            self.out.append(assign(v.text, self.need(end)))
+            body = [*body, assign(v.text, self.need(start))]
         counter = self.counters.get(s)
         if counter is not None:
             body = [*body, augment(counter, "-", ast.Constant(1))]
@@ -455,6 +559,10 @@ class Reverse:
         return s.trips
 
     def write(self, s: Write) -> None:
+        if s.pattern == APPEND:  # what was put onto the list was taken from it, and its cotangent put onto the list's
+            if self.is_active(s.array) and self.ready(s.array) and self.is_active(s.value):
+                self.add(s.value, template("x.pop()", {"x": self.bar(s.array)}))
+            return
         if self.is_active(s.array) and self.ready(s.array):
             bar = self.buffer(s.array)
             index = [self.need(i) for i in s.index]
@@ -462,7 +570,7 @@ class Reverse:
             ndim = self.element_ndim(s)
             if self.is_active(s.value):
                 if ndim and s.value.kind.ndim:
-                    node = template("unbroadcast(g.copy(), x)", {"g": element, "x": self.need(s.value)})
+                    node = self.unbroadcast(template("g.copy()", {"g": element}), ndim, s.value)
                 elif ndim:
                     node = template("np.sum(g)", {"g": element})
                 else:
@@ -515,19 +623,29 @@ class Reverse:
             return
         if self.is_mirror(target):
             return  # its cotangent is a view: what was added to it is where it belongs
+        if s.op == "pop" and self.is_active(s.args[0]):
+            self.materialise(s.args[0].web())
+            self.materialise(web)
+            self.out.append(ast.Expr(template("x.append(v)", {"x": self.bar(s.args[0]), "v": self.bar(target)})))
+            self.changed |= {web, s.args[0].web()}
+            if len(self.analysis.members[web]) > 1:
+                self.kill(web, target)
+            return
         if not self.ready(target):
             return
         g = self.bar(target)
+        if isinstance(self.numbers.get(web), ast.Constant):
+            g = self.numbers[web]
         own: list[Any] = []
-        others: list[tuple[Value, Any]] = []
+        others: list[tuple[Value, Any, Guard | None]] = []
         if is_float(target.kind):
-            for argument, node in self.contributions(s, g):
+            for argument, node, guard in self.contributions(s, g):
                 if argument.web() is web:
-                    own.append(node)
+                    own.append(self.widened(node, argument))
                 elif self.is_active(argument):
-                    others.append((argument, node))
-        for argument, node in others:
-            self.add(argument, node)
+                    others.append((argument, node, guard))
+        for argument, node, guard in others:
+            self.add(argument, node, guard)
         if len(self.analysis.members[web]) == 1:
             return
         if len(own) == 1 and isinstance(own[0], ast.Name) and own[0].id == self.bar_names[web]:
@@ -537,27 +655,36 @@ class Reverse:
             for node in own[1:]:
                 total = ast.BinOp(total, ast.Add(), node)
             self.out.append(assign(self.bar_names[web], total))
+            self.changed.add(web)
+            self.guards.pop(web, None)
         else:
             self.kill(web, target)
 
-    def contributions(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
-        """Return what each argument's cotangent gains from the target's, as (argument, expression)."""
+    def widened(self, node: Any, argument: Value) -> Any:
+        """Return a cotangent that counts for each element as an array of the argument's shape."""
+        if not isinstance(node, tuple):
+            return node
+        return ast.BinOp(self.zeros(argument.web(), argument), ast.Add(), node[1])
+
+    def contributions(self, s: Let, g: Any) -> list[tuple[Value, Any, Guard | None]]:
+        """Return what each argument's cotangent gains from the target's, as (argument, expression, its guard)."""
         op, z = s.op, s.target
         wanted = [d and self.is_active(a) for a, d in zip(s.args, dependent(s), strict=True)]
         if not any(wanted):
             return []
+        outer = self.guards.get(z.web())
         if op == "copy":
-            return [(s.args[0], g)]
+            return [(s.args[0], g, outer)]
         if op == "stop":
             return []
         if op == "getitem":
             return self.gather(s, g)
         if op in ("alloc", "alloc_like"):
             k = wanted.index(True)
-            return [(s.args[k], template("np.sum(g)", {"g": g}))]
+            return [(s.args[k], template("np.sum(g)", {"g": g}), None)]
         given: dict[str, Any] = {"g": g, "z": lambda: self.need(z, s.position)}
         given |= {k: (lambda a=a: self.need(a, s.position)) for k, a in letters(s, s.args).items()}
-        found: list[tuple[Value, Any]] = []
+        found: list[tuple[Value, Any, Guard | None]] = []
         if op == "array":
             forms = s.info["forms"]
             for key, what in forms.objects.items():
@@ -572,7 +699,7 @@ class Reverse:
                 self.parts[s] = parts
                 target = ast.Tuple([ast.Name(p, ast.Store()) for p in parts], ast.Store())
                 self.out.append(ast.Assign([target], template(forms.joint, given)))
-                return [(a, name(p)) for a, p, w in zip(s.args, parts, wanted, strict=True) if w]
+                return [(a, name(p), None) for a, p, w in zip(s.args, parts, wanted, strict=True) if w]
             for a, text, w in zip(s.args, forms.reverse, wanted, strict=True):
                 if not w or text is None:
                     continue
@@ -582,41 +709,48 @@ class Reverse:
                         "respect to its arguments here; compute its entries by a loop"
                     )
                 node = template(text, given, arrays=True)
-                found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node))
+                used = outer if isinstance(text, Spread) and outer is not None and not outer.array else None
+                if forms.used and not written(s.args, self.analysis):
+                    test = Guard(lambda: template(forms.used, given, arrays=True), True)
+                    used = test if outer is None else outer.combine(test, True)
+                found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node, used))
             return found
-        rule = ELEMENTWISE[op]
+        rule, selector = ELEMENTWISE[op], SELECTORS.get(op)
         arrays = bool(z.kind.ndim)
         for k, (a, w) in enumerate(zip(s.args, wanted, strict=True)):
             text = rule.partials[k] if k < len(rule.partials) else None
             if not w or text is None:
                 continue
-            if op == "where":
-                test = self.need(s.args[0], s.position)
-                zero = ast.Constant(0.0)
-                yes, no = (g, zero) if k == 1 else (zero, g)
-                scalar_test = not s.args[0].kind.ndim
-                if scalar_test and not arrays:
-                    node = ast.IfExp(test, yes, no)
-                else:
-                    node = template("np.where(c, a, b)", {"c": test, "a": yes, "b": no})
+            guard = outer
+            if selector is not None:
+                node = template(selector.shares[k] or "", given, arrays)
+                if not written(s.args, self.analysis):
+                    own = condition(s, k, given)
+                    guard = own if outer is None else outer.combine(own, True)
             else:
                 partial = template(text, given, arrays)
-                node = product(g, partial)
-                if rule.strong and not self.regular(op, k, s):
-                    node = template("strong_array(g, p)" if arrays else "strong(g, p)", {"g": g, "p": partial})
-                elif op == "%" and k == 1:
-                    node = product(g, partial)
-            found.append((a, self.fit(node, a, s)))
+                if number_of(partial) == 0:
+                    continue
+                node = template("g / y * z", given) if op == "/" and k == 1 else product(g, partial)
+                node = negative(node) if op == "/" and k == 1 else node
+                whole = all(v.kind.dtype[0] in "ib" for v in s.args[1:]) and op == "/"  # a count does not overflow
+                if rule.edge is not None and not regular(op, k, s) and not whole:
+                    node = ast.BinOp(node, ast.Add(), template(rule.edge, given, arrays))
+                if guard is not None and number_of(partial) is None:
+                    node = template("pick(c, g, 0.0)", {"c": guard.make(), "g": node}, arrays)
+            found.append((a, self.fit(node, a, s), self.narrow(guard, a, s)))
         return found
 
-    def regular(self, op: str, k: int, s: Let) -> bool:
-        """Tell whether a partial is finite because an argument is a known number."""
-        second = s.args[1].const if len(s.args) > 1 else None
-        if op == "/":
-            return k == 0 and second is not None and second != 0
-        if op == "**":
-            return k == 0 and second is not None and (second >= 1 or second == 0)
-        return False
+    def narrow(self, guard: Guard | None, a: Value, s: Let) -> Guard | None:
+        """Turn the guard of a result into that of an argument, which may have been broadcast."""
+        if guard is None or not guard.array:
+            return guard
+        if not a.kind.ndim:
+            return Guard(lambda: template("np.any(c)", {"c": guard.make()}), False)
+        others = [b for b in s.args if b.kind.ndim]
+        if len(others) == 1 or all(same_shape(a, b) for b in others):
+            return guard
+        return Guard(lambda: template("narrow(c, x)", {"c": guard.make(), "x": self.need(a)}), True)
 
     def fit(self, node: Any, a: Value, s: Let) -> Any:
         """Sum a cotangent over the axes along which the argument was repeated."""
@@ -626,31 +760,44 @@ class Reverse:
         if not a.kind.ndim:
             return template("np.sum(g)", {"g": node})
         others = [b for b in s.args if b.kind.ndim]
-        if len(others) == 1 or all(self.same_shape(a, b) for b in others):
+        if len(others) == 1 or all(same_shape(a, b) for b in others):
             return node
-        return template("unbroadcast(g, x)", {"g": node, "x": self.need(a)})
+        return self.unbroadcast(node, z.kind.ndim, a)
 
-    def same_shape(self, a: Value, b: Value) -> bool:
-        return self.shape_of(a) == self.shape_of(b)
+    def unbroadcast(self, node: Any, ndim: int, v: Value) -> Any:
+        """Sum a cotangent over the axes along which an array was repeated."""
+        case = {(1, 1): "_1", (2, 2): "_2", (2, 1): "_21"}.get((ndim, v.kind.ndim), "")
+        return template(f"unbroadcast{case}(g, s)", {"g": node, "s": self.shape(v)})
 
-    def shape_of(self, v: Value) -> Any:
-        """Return a token: equal tokens mean equal shapes."""
+    def shape(self, v: Value) -> Any:
+        """Return the expression of an array's shape, from arrays that need not be recorded where there are such."""
+        found = self.extents(v)
+        first, _ = found[0]
+        if found == [(first, k) for k in range(first.kind.ndim)]:
+            return template("x.shape", {"x": self.need(first)})
+        return ast.Tuple([template(f"x.shape[{k}]", {"x": self.need(a)}) for a, k in found], ast.Load())
+
+    def extents(self, v: Value) -> list[tuple[Value, int]]:
+        """Return, for each axis, an array and the axis of it that is as long."""
         let = v.define
-        if isinstance(let, Let):
-            if let.op in ("copy", "alloc_like") or (let.op == "array" and let.info["name"] in ("copy", "astype")):
-                return self.shape_of(let.args[0])
-            if let.op in ELEMENTWISE:
-                tokens = {self.shape_of(a) for a in let.args if a.kind.ndim}
-                if len(tokens) == 1:
-                    return tokens.pop()
-        return v
+        if isinstance(let, Let) and self.plan(v) == "tape":
+            shapes = {shape_of(a) for a in let.args if a.kind.ndim}
+            if let.op == "copy" or (let.op in ELEMENTWISE and len(shapes) == 1):
+                return self.extents(next(a for a in let.args if a.kind.ndim))
+            if let.op == "array" and let.info["name"] == "matmul":
+                x, y = (self.extents(a) for a in let.args)
+                return x[: len(x) - 1] + y[1:]
+            if let.op == "array" and let.info["name"] == "transpose":
+                return self.extents(let.args[0])[::-1]
+        return [(v, k) for k in range(v.kind.ndim)]
 
-    def gather(self, s: Let, g: Any) -> list[tuple[Value, Any]]:
+    def gather(self, s: Let, g: Any) -> list[tuple[Value, Any, Guard | None]]:
         """Reverse the reading of an element or a slice: add to the cotangent at the same index."""
         array, index = s.args[0], s.args[1:]
         if s.info["fancy"]:
             text = "scatter(g, i, x)" if s.info["pattern"][0][0] == "a" else "scatter_mask(g, i, x)"
-            return [(array, template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)}))]
+            node = template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)})
+            return [(array, node, None)]
         bar = self.buffer(array)
         target = ast.Subscript(bar, index_node(s.info["pattern"], [self.need(i) for i in index]), ast.Store())
         self.out.append(augment(target, "+", g))
@@ -663,6 +810,16 @@ class Reverse:
             self.counters[loop] = self.names.new("k")
         return self.counters[loop]
 
+    def place(self, v: Value) -> Any:
+        """Return the expression of the place on its tape where a value is recorded: the loop index, or a counter."""
+        around = v.block.loops()
+        loop = around[0]
+        if len(around) == 1 and isinstance(loop, For) and loop.start.const == 0 and loop.step.const == 1:
+            alone = len(self.analysis.members.get(loop.index.web(), [])) == 1
+            if alone and self.bound(loop, around) is not None:
+                return name(self.names.webs[loop.index.web()])
+        return name(self.counter(loop))
+
     def tape(self, v: Value) -> str:
         if v not in self.tape_names:
             self.tape_names[v] = self.names.new(f"{v.text}_tape")
@@ -672,15 +829,13 @@ class Reverse:
         tape = self.tape(v)
         if v.kind.ndim:
             return template("t.pop()", {"t": name(tape)})
-        loop = v.block.loops()[0]
-        return template("t[k]", {"t": name(tape), "k": name(self.counter(loop))})
+        return template("t[k]", {"t": name(tape), "k": self.place(v)})
 
     def tape_write(self, v: Value, node: Any) -> Any:
         tape = self.tape(v)
         if v.kind.ndim:
             return ast.Expr(template("t.append(v)", {"t": name(tape), "v": node}))
-        loop = v.block.loops()[0]
-        return assign(ast.Subscript(name(tape), name(self.counter(loop)), ast.Store()), node)
+        return assign(ast.Subscript(name(tape), self.place(v), ast.Store()), node)
 
     # ---------------------------------------------------------------------------------------- forward sweep
 
@@ -823,6 +978,8 @@ class Reverse:
         start, stop, step = read(s.start), read(s.stop), s.step.const
         if step == 1:
             if s.start.const == 0:
+                if s.stop.const is not None:
+                    return literal(max(0, s.stop.const))
                 return (
                     stop
                     if isinstance(s.stop.define, Let) and s.stop.define.op == "shape"
@@ -850,20 +1007,68 @@ class Reverse:
                 continue
             size: Any = None
             for loop in reversed(around):
-                fixed = isinstance(loop, For) and all(
-                    b.const is not None or (not (b.block or self.program.body).loops() and self.plan_fixed(b))
-                    for b in (loop.start, loop.stop, loop.step)
-                )
-                if not fixed:
+                n = self.bound(loop, around)
+                if n is None:
                     size = None
                     break
-                n = self.length(loop)
                 size = n if size is None else ast.BinOp(size, ast.Mult(), n)
             if size is None:
                 self.growing.setdefault(around[0], []).append(v)
                 size = ast.Constant(16)
             dtype = {"i": ", np.int64", "b": ", np.bool_"}.get(v.kind.dtype, "")
             p.out.append(assign(tape, template(f"np.empty(n{dtype})", {"n": size})))
+
+    def bound(self, loop: Any, around: list[Any]) -> Any:
+        """Return an expression, valid before a nest of loops, of how often one of them runs at most, or None."""
+        if not isinstance(loop, For):
+            return None
+        outside = all(not isinstance(b.define, Let) or not b.block.loops() for b in (loop.start, loop.stop))
+        if outside and all(self.before(b) is not None for b in (loop.start, loop.stop, loop.step)):
+            return self.length(loop)
+        outer = next((o for o in around if o.body is loop.block), None)
+        if outer is None or loop.breaks or loop.step.const != 1:
+            return None  # it may run seldom, or not to its end: better let the tape grow
+        start, stop = self.before(loop.start), self.before(loop.stop)
+        if start is None:  # range(i + 1, n) is no longer than range(n)
+            let = loop.start.define
+            add = isinstance(let, Let) and let.op == "+" and (let.args[1].const or 0) >= 0
+            index = let.args[0] if add and isinstance(let.args[1].const, int) else loop.start
+            start = ast.Constant(0) if self.rises(index, around) else None
+        if stop is None and self.rises(loop.stop, around) and number_of(start) == 0:  # range(i)
+            stop = self.before(loop.stop.define.stop)
+        if start is None or stop is None:
+            return None
+        if number_of(start) == 0:
+            shape = isinstance(loop.stop.define, Let) and loop.stop.define.op == "shape"
+            return stop if shape else template("max(0, n)", {"n": stop})
+        return template("max(0, b - a)", {"a": start, "b": stop})
+
+    def rises(self, v: Value, around: list[Any]) -> bool:
+        """Tell whether a value is the index of one of these loops, which counts upwards from 0 or more."""
+        loop = v.define
+        return (
+            isinstance(loop, For)
+            and loop in around
+            and loop.step.const == 1
+            and (loop.start.const is not None and loop.start.const >= 0)
+        )
+
+    def before(self, v: Value) -> Any:
+        """Return the expression, before a nest of loops, of a bound that is the same throughout, or None."""
+        if v.const is not None:
+            return literal(v.const)
+        if not (v.block or self.program.body).loops():
+            return name(self.names.webs[v.web()]) if v.define == "argument" or self.plan_fixed(v) else None
+        let = v.define
+        if isinstance(let, Let) and let.op == "shape" and not (let.args[0].block or self.program.body).loops():
+            array = let.args[0]
+            if array.define == "argument" or len(self.analysis.members[array.web()]) == 1:
+                return template(f"x.shape[{let.info['axis']}]", {"x": name(self.names.webs[array.web()])})
+        if isinstance(let, Let) and let.op in ("+", "-"):
+            parts = [self.before(a) for a in let.args]
+            if all(p is not None for p in parts):
+                return primal_node(let, parts, False)
+        return None
 
     def plan_fixed(self, v: Value) -> bool:
         """Tell whether a variable still holds this value throughout a later nest of loops."""
@@ -899,13 +1104,14 @@ class Reverse:
         self.known: set[Value] = set()
         while True:
             self.plans.clear()
-            self.slots, self.set, self.out = {}, set(), []
+            self.slots, self.set, self.numbers, self.out = {}, set(), {}, []
+            self.guards, self.changed = {}, set()
             self.block = self.program.body
             backward = self.backward(self.program.body)
             now = (len(self.needed), len(self.touched), len(self.inplace), len(self.contents), len(self.olds))
             settled = now == state
             state = now
-            self.known = {v for v in self.needed if self.plans.get(v) == "tape"}
+            self.known = {v for v in self.needed if self.plans.get(v) in ("tape", "carry")}
             if settled:
                 break
         self.growing: dict[Any, list[Value]] = {}

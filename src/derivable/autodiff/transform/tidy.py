@@ -8,7 +8,7 @@ from typing import Any
 
 from derivable.autodiff.transform.emit import Comment
 
-__all__ = ["tidy"]
+__all__ = ["ascend", "tidy"]
 
 WIDTH = 88
 
@@ -95,6 +95,19 @@ def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
                 return True
         return False
 
+    def follow(done: list[Any], place: int, n: str, value: ast.Name) -> None:
+        """Read the original instead of a copy of a number, if it is still the same wherever the copy is read."""
+        readers = [k for k in range(place + 1, len(done)) if n in loads(done[k])]
+        found = sum(loads(done[k]).count(n) for k in readers)
+        if stored.get(n) != 1 or found != read.get(n) or not readers:
+            return
+        if any(value.id in names(s, ast.Store) for s in done[place + 1 : readers[-1] + 1]):
+            return
+        for k in readers:
+            done[k] = _Replace(n, value).visit(done[k])
+        read[value.id] = read.get(value.id, 0) + found - 1
+        del done[place]
+
     def block(statements: list[Any]) -> list[Any]:
         done = list(statements)
         position = 0
@@ -112,6 +125,9 @@ def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
             if not (isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name)):
                 continue
             n = s.targets[0].id
+            if isinstance(s.value, ast.Name) and n not in keep | arrays and s.value.id not in arrays:
+                follow(done, position + 1, n, s.value)
+                continue
             if (
                 n in keep
                 or stored.get(n) != 1
@@ -144,6 +160,146 @@ def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
     return block(body)
 
 
+FRESH = {"zeros", "zeros_like", "empty", "empty_like", "full", "copy", "outer", "where", "astype"}
+
+
+def fresh(node: Any) -> bool:
+    """Tell whether an expression is sure to be memory of its own."""
+    if isinstance(node, ast.Call):
+        return (node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")) in FRESH
+    return isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Constant))
+
+
+def polish(body: list[Any], arrays: set[str]) -> list[Any]:
+    """Write `x += y` for `x = x + y`, and `x -= y` for `x += -y`; numbers only, since arrays may have other names."""
+
+    def sign(node: Any) -> Any:
+        """Return the expression without its leading minus, or None."""
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return node.operand
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+            left = sign(node.left)
+            return None if left is None else ast.BinOp(left, node.op, node.right)
+        return None
+
+    def better(s: Any) -> Any:
+        for field in ("body", "orelse"):
+            if isinstance(getattr(s, field, None), list):
+                setattr(s, field, [better(part) for part in getattr(s, field)])
+        if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) and s.targets[0].id not in arrays:
+            value, n = s.value, s.targets[0].id
+            if isinstance(value, ast.BinOp) and isinstance(value.op, (ast.Add, ast.Sub)):
+                left, right = value.left, value.right
+                if isinstance(left, ast.Name) and left.id == n and n not in names(right, ast.Load):
+                    s = ast.AugAssign(ast.Name(n, ast.Store()), value.op, right)
+        if isinstance(s, ast.AugAssign) and isinstance(s.op, (ast.Add, ast.Sub)):
+            without = sign(s.value)
+            if without is not None:
+                s = ast.AugAssign(s.target, ast.Sub() if isinstance(s.op, ast.Add) else ast.Add(), without)
+        return s
+
+    return [better(s) for s in body]
+
+
+def ascend(body: list[Any], arrays: set[str]) -> list[Any]:
+    """Let backward loops run upwards where the order of their iterations does not matter: LLVM vectorises these.
+
+    It does not matter if an iteration only adds to what outlives it, and reads nothing of that.
+
+    Args:
+        body: the statements of the backward sweep.
+        arrays: names of arrays.
+    """
+    links: dict[str, set[str]] = {}
+    for node in (n for s in body for n in ast.walk(s)):
+        if isinstance(node, ast.Assign) and not fresh(node.value):
+            stored = {n for t in node.targets for n in names(t, ast.Store)} & arrays
+            for a in stored:
+                for b in set(names(node.value, ast.Load)) & arrays:
+                    links.setdefault(a, set()).add(b)
+                    links.setdefault(b, set()).add(a)
+
+    def relatives(name: str) -> set[str]:
+        """Return the other names that may stand for the same memory."""
+        seen, todo = {name}, [name]
+        while todo:
+            new = links.get(todo.pop(), set()) - seen
+            seen |= new
+            todo += new
+        return seen - {name}
+
+    def base(node: Any) -> str:
+        while isinstance(node, ast.Subscript):
+            node = node.value
+        return node.id if isinstance(node, ast.Name) else ""
+
+    def independent(loop: ast.For) -> bool:
+        first: dict[str, tuple[int, ...]] = {loop.target.id: ()}  # type: ignore[attr-defined]
+        read: list[tuple[str, tuple[int, ...]]] = []
+        added: set[str] = set()
+
+        def look(statements: list[Any], path: tuple[int, ...]) -> bool:
+            for k, s in enumerate(statements):
+                here = (*path, k)
+                if isinstance(s, (Comment, ast.Pass)):
+                    continue
+                if isinstance(s, ast.Assign):
+                    if any(isinstance(n, (ast.Subscript, ast.Attribute)) for t in s.targets for n in ast.walk(t)):
+                        return False
+                    read.extend((n, here) for n in names(s.value, ast.Load))
+                    for n in (n for t in s.targets for n in names(t, ast.Store)):
+                        first.setdefault(n, here)
+                elif isinstance(s, ast.AugAssign):
+                    if not isinstance(s.op, (ast.Add, ast.Sub)) or not base(s.target):
+                        return False
+                    read.extend((n, here) for n in names(s.value, ast.Load))
+                    if isinstance(s.target, ast.Subscript):
+                        read.extend((n, here) for n in names(s.target.slice, ast.Load))
+                        added.add(base(s.target))
+                    elif s.target.id in first:  # type: ignore[union-attr]
+                        read.append((s.target.id, here))  # type: ignore[union-attr]
+                    else:
+                        added.add(base(s.target))
+                elif isinstance(s, (ast.For, ast.If)):
+                    read.extend((n, here) for n in head(s))
+                    if isinstance(s, ast.For):
+                        first.setdefault(s.target.id, (*here, 0))  # type: ignore[attr-defined]
+                    if not (look(s.body, (*here, 0)) and look(s.orelse, (*here, 1))):
+                        return False
+                else:
+                    return False
+                for c in ast.walk(s):
+                    if isinstance(c, ast.Attribute) and c.attr in ("pop", "append"):
+                        return False
+            return True
+
+        if not look(loop.body, ()):
+            return False
+        used = {n for n, _ in read}
+        if added & (used | set(first)) or any(relatives(n) & (used | added | set(first)) for n in added):
+            return False
+        # What is assigned within is read only after that, in the same block or deeper.
+        return all(p > first[n] and p[: len(first[n]) - 1] == first[n][:-1] for n, p in read if first.get(n))
+
+    def one_more(node: Any) -> Any:
+        if isinstance(node, ast.Constant):
+            return ast.Constant(node.value + 1)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
+            return ast.Constant(1 - node.operand.value)  # type: ignore[operator]
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and getattr(node.right, "value", None) == 1:
+            return node.left
+        return None
+
+    for loop in (n for s in body for n in ast.walk(s) if isinstance(n, ast.For)):
+        args = getattr(loop.iter, "args", [])
+        if len(args) == 3 and ast.unparse(args[2]) == "-1" and isinstance(loop.target, ast.Name) and independent(loop):
+            start, stop = one_more(args[1]), one_more(args[0])
+            if start is not None and stop is not None:
+                short = isinstance(start, ast.Constant) and start.value == 0
+                loop.iter = ast.Call(ast.Name("range", ast.Load()), [stop] if short else [start, stop], [])
+    return body
+
+
 def comments(body: list[Any]) -> list[Any]:
     """Leave out comments that repeat the one before."""
 
@@ -151,7 +307,7 @@ def comments(body: list[Any]) -> list[Any]:
         done: list[Any] = []
         for s in statements:
             if isinstance(s, Comment):
-                if done and isinstance(done[-1], Comment):
+                if done and isinstance(done[-1], Comment) and done[-1].text != "backwards":
                     done.pop()
                 elif s.text == line:
                     continue
