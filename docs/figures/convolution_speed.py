@@ -211,7 +211,7 @@ def roofline() -> str:
     for intensity, name in ((0.25, "add two arrays"), (2.2, "3x3, one channel")):
         ax.axvline(intensity, color=MUTED, lw=0.8, ls=":")
         ax.text(intensity * 1.1, 1.1, name, color=MUTED, rotation=90, va="bottom")
-    ax.set(xscale="log", yscale="log", xlabel="operations per byte $I$", ylabel="10⁹ operations per second")
+    ax.set(xscale="log", yscale="log", xlabel="operations per byte $I$", ylabel="$10^9$ operations per second")
     ax.set_ylim(1, 400)
     ax.legend(loc="upper left", fontsize=8)
     plain, best = steps["rates"]["plain loop"] / 1e9, steps["rates"]["F(4,3)"] / 1e9

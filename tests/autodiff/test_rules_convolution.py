@@ -174,9 +174,7 @@ def derivative_of_transposed_gradients(g, x, w):
     return np.sum(a * a * a) + np.sum(b * b)
 
 
-@pytest.mark.parametrize(
-    "f", [derivative_of_gradients, derivative_of_transposed_gradients], ids=["plain", "transposed"]
-)
+@pytest.mark.parametrize("f", [derivative_of_gradients, derivative_of_transposed_gradients], ids=["plain", "transposed"])
 def test_derivatives_of_the_gradient_functions(f):
     layer = dv.conv2d if f is derivative_of_gradients else dv.conv_transpose2d
     g = RNG.normal(size=layer(X, W, stride=2, padding=1, groups=2).shape)

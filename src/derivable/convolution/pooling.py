@@ -307,16 +307,7 @@ def max_pool_tangent(
     t, x5 = normal(tangent, dimensions, dtype), normal(x, dimensions, dtype)
     result = np.empty((*x5.shape[:2], *out), dtype)
     run(
-        max_pool_tangent_part,
-        x5.shape[0] * x5.shape[1],
-        pool_work(result, size),
-        t,
-        x5,
-        result,
-        size,
-        step,
-        before,
-        gap,
+        max_pool_tangent_part, x5.shape[0] * x5.shape[1], pool_work(result, size), t, x5, result, size, step, before, gap
     )
     return result.reshape(*x.shape[:-dimensions], *out[3 - dimensions :])
 

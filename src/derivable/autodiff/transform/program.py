@@ -15,21 +15,7 @@ from derivable.autodiff.kinds import Kind
 
 APPEND = (("append",),)
 
-__all__ = [
-    "APPEND",
-    "Block",
-    "Break",
-    "For",
-    "If",
-    "Let",
-    "Phi",
-    "Raise",
-    "Statement",
-    "Value",
-    "While",
-    "Write",
-    "walk",
-]
+__all__ = ["APPEND", "Block", "Break", "For", "If", "Let", "Phi", "Raise", "Statement", "Value", "While", "Write", "walk"]
 
 
 @dataclass(eq=False)

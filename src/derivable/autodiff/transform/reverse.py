@@ -120,6 +120,7 @@ class Reverse:
         self.guards: dict[Value, Guard] = {}  # conditions without which a cotangent is zero, for it was not used
         self.changed: set[Value] = set()  # cotangents that were added to or set, in the blocks being written
 
+
     # ------------------------------------------------------------------------------------------------ scopes
 
     def scope(self, members: list[Value]) -> Block:
