@@ -209,7 +209,7 @@ def roofline() -> str:
     top, band = peak("float32") / 1e9, stored()["steps"]["bandwidth"] / 1e9
     layer = steps["operations"] / steps["bytes"]
     fig, ax = new(height=3.6)
-    x = [2**k for k in range(-3, 10)]
+    x = [1 / 8, top / band, 512]
     ax.plot(x, [min(top, band * i) for i in x], color=INK, label="roof: $\\min(P, BI)$")
     for (key, name), colour in zip(STEPS.items(), (RED, ORANGE, PURPLE, TEAL, GREEN, BLUE), strict=True):
         ax.plot([layer], [steps["rates"][key] / 1e9], "o", color=colour, label=name)
