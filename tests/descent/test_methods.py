@@ -379,7 +379,7 @@ def test_proximal_maps_keep_shape_and_dtype_and_refuse_other_sizes():
     assert out.dtype == np.float32
     np.testing.assert_array_equal(out, np.maximum(v - 1, 0))
     assert dv.proximal.l1(1.0)(3) == 2.0
-    with pytest.raises(ValueError, match=r"box was made for 2 entries .*, got 6"):
+    with pytest.raises(ValueError, match=r"box was made for 2 entries, got 6"):
         dv.proximal.box([0, 0], [1, 1])(v)
     with pytest.raises(ValueError, match="box was made for 2 entries"):
         dv.gradient_descent(BOWL.gradient, BOWL.w0, 0.1, 3, BOWL.args, proximal=dv.proximal.box([0, 0], [1, 1]))
@@ -407,6 +407,86 @@ def test_proximal_descent_equals_the_plain_loop_and_stops_at_its_own_measure():
     np.testing.assert_allclose(run.iterates, [*points, w], atol=1e-13)
     assert np.linalg.norm(run.iterates[-1] - run.iterates[-2]) / 0.05 <= 1e-8
     assert run.gradient_norms[-1] > 0.1  # the gradient itself does not vanish on the boundary
+
+
+@pytest.mark.parametrize("keep", ["all", "last"])
+def test_fista_stops_at_the_length_of_its_step(keep):
+    psi = dv.proximal.simplex()
+    start = np.array([1.0, 0.0, 0.0])
+    options = {"proximal": psi, "value": BOWL.value, "keep": keep}
+    run = dv.nesterov(BOWL.gradient, start, 0.05, 3000, BOWL.args, tol=1e-8, **options)
+    assert run.reason == "tolerance"
+    assert 5 < run.steps < 3000
+    assert run.gradient_norms[-1] > 0.1  # the gradient of the smooth part does not vanish there
+    w, y, s, measures = start, start, 1.0, []
+    for _ in range(run.steps):
+        landed = psi(y - 0.05 * slope(y, *BOWL.args))
+        measures.append(np.linalg.norm(landed - y) / 0.05)
+        following = (1 + np.sqrt(1 + 4 * s * s)) / 2
+        w, y, s = landed, landed + (s - 1) / following * (landed - w), following
+    assert measures[-1] <= 1e-8 * (1 + 1e-6)
+    assert min(measures[:-1]) > 1e-8 * (1 - 1e-6)
+    np.testing.assert_allclose(run.last, w, atol=1e-13)
+
+
+def test_a_penalty_that_pulls_away_from_the_start_is_no_divergence():
+    # The unconstrained minimiser lies outside the simplex: from there the gradient and the value must grow.
+    away = np.array([5.0, 5.0, -9.0])
+    p = dv.problems.quadratic(np.diag([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 4.0]) * away)
+    for value in (None, p.value):
+        options = {"args": p.args, "proximal": dv.proximal.simplex(), "value": value}
+        dv.gradient_descent(p.gradient, away, 0.2, 300, tol=1e-9, **options)
+        dv.nesterov(p.gradient, away, 0.2, 300, tol=1e-9, **options)
+        dv.subgradient_method(p.gradient, away, 0.2, 300, tol=1e-9, **options)
+    with pytest.warns(dv.DivergenceWarning, match="went up"):
+        dv.gradient_descent(p.gradient, away, 2.0, 30, p.args, proximal=dv.proximal.l1(0.1), value=p.value)
+
+
+def test_a_point_of_the_wrong_size_is_refused_by_each_problem():
+    X, y = np.ones((4, 2)), np.array([1, 0, 1, 0])
+    three = np.ones(3)
+    for p in (
+        dv.problems.quadratic(np.eye(2)),
+        dv.problems.least_squares(X, y),
+        dv.problems.hinge(X, y),
+        dv.problems.max_affine([[1.0, 0.0], [-1.0, 0.0]]),
+        dv.problems.logistic(np.ones((4, 1)), y),
+    ):
+        assert p.w0.size == 2
+        with pytest.raises(ValueError, match="w must have one entry for each column"):
+            p.value(three, *p.args)
+        with pytest.raises(ValueError, match="w must have one entry for each column"):
+            dv.gradient_descent(p.gradient, three, 0.1, 3, p.args)
+
+
+def test_a_centre_of_one_number_holds_for_all_entries():
+    np.testing.assert_array_equal(
+        dv.proximal.ball(1.0, 2.0)([5.0, 6.0, 2.0]), dv.proximal.ball(1.0, [2.0] * 3)([5, 6, 2])
+    )
+
+
+def test_the_simplex_of_large_numbers():
+    np.testing.assert_array_equal(dv.proximal.simplex()([1e308, 1e308, -1e308]), [0.5, 0.5, 0.0])
+    np.testing.assert_array_equal(dv.proximal.simplex()([1e17, 1e17, 0.0]), [0.5, 0.5, 0.0])
+
+
+@njit
+def returns_its_point(v, size):
+    return v / 2
+
+
+@njit
+def grouped(v, size, matrix):  # an argument whose size is not that of v
+    for i in range(v.size):
+        v[i] *= matrix[0, 1]
+
+
+def test_custom_maps_overwrite_and_may_take_any_data():
+    assert dv.proximal.custom(grouped, (np.full((2, 2), 0.5),))([4.0, 6.0, 8.0]).tolist() == [2.0, 3.0, 4.0]
+    with pytest.raises(TypeError, match="must overwrite its first argument and return nothing"):
+        dv.proximal.custom(returns_its_point)([1.0])
+    with pytest.raises(TypeError, match="must overwrite its first argument and return nothing"):
+        dv.gradient_descent(*go, proximal=dv.proximal.custom(returns_its_point))
 
 
 # ------------------------------------------------------------------------------------------ bare runs
@@ -615,7 +695,17 @@ search = (BOWL.gradient, BOWL.w0, 3, BOWL.args)
         (lambda: dv.proximal.custom(any_vector, [1]), TypeError, "args must be a tuple"),
         (lambda: dv.regret(3, [0.0]), TypeError, "trajectory must be a Trajectory"),
         (lambda: dv.regret(dv.gradient_descent(*go, keep="last"), np.zeros(3)), ValueError, 'keep="all"'),
-        (lambda: dv.regret(dv.gradient_descent(*go), np.zeros(2)), ValueError, "3 entries, got 2"),
+        (lambda: dv.regret(dv.gradient_descent(*go), np.zeros(2)), ValueError, "shape of w0, .3,., got .2,."),
+        (lambda: dv.regret(dv.gradient_descent(*go), np.zeros((3, 1))), ValueError, "shape of w0, .3,., got .3, 1."),
+        (
+            lambda: dv.regret(dv.gradient_descent(*go), np.zeros(3), np.full((3, 3), np.nan)),
+            ValueError,
+            "vectors must be finite",
+        ),
+        (lambda: dv.regret(dv.gradient_descent(*go), np.zeros(3), 3.0), ValueError, "row for each of the 3"),
+        (lambda: dv.subgradient_method(*go, f_star=0.0), ValueError, "f_star belongs to schedule"),
+        (lambda: dv.rate_bound("exact line search", gap=-1, L=2, mu=1, T=3), ValueError, "gap must be at least 0"),
+        (lambda: dv.problems.huber(w0=[3.0, 4.0]), ValueError, "w0 must have n = 1 entries, got 2"),
         (
             lambda: dv.regret(dv.gradient_descent(*go), np.zeros(3), np.zeros((2, 3))),
             ValueError,

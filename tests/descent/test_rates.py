@@ -210,7 +210,7 @@ def test_the_lasso_and_the_ball_of_the_worst_function():
         (lambda: dv.problems.hinge([[1.0]], [2.0]), "labels"),
         (lambda: dv.problems.max_affine([[1.0]]), "no lowest value"),
         (lambda: dv.problems.max_affine([[1.0]], [1.0, 2.0]), "b must have 1 entries"),
-        (lambda: dv.problems.huber(2, w0=[1.0]), "w0 must have 2 entries"),
+        (lambda: dv.problems.huber(2, w0=[1.0]), "w0 must have n = 2 entries"),
         (lambda: dv.problems.huber(L=0.0), "L must be greater than 0"),
         (lambda: dv.problems.worst_subgradient(0), "T must be at least 1"),
         (lambda: dv.problems.worst_subgradient(3, rho=-1.0), "rho must be greater than 0"),

@@ -9,7 +9,17 @@ from typing import Any, Literal
 import numpy as np
 
 from derivable.descent.functions import invoke_proximal, launch, prepare_proximal
-from derivable.descent.loops import VISITED, Record, State, arrive, drive, judge_descent, prepare_run, step_sizes
+from derivable.descent.loops import (
+    CONVERGED,
+    VISITED,
+    Record,
+    State,
+    arrive,
+    drive,
+    judge_descent,
+    prepare_run,
+    step_sizes,
+)
 from derivable.descent.proximal import Proximal
 from derivable.descent.trajectory import Progress, Trajectory
 from derivable.jit import kernel
@@ -171,12 +181,16 @@ def accelerate(
 
     A step goes from the extrapolated point `ahead` down the gradient there, to `landed`, and extrapolates again: by
     beta times the move from the point landed on before, and gamma times that from the point ahead before. The
-    state's point, the one that is recorded, shares its memory with `landed` or with `ahead`.
+    state's point, the one that is recorded, shares its memory with `landed` or with `ahead`. With a `proximal`
+    map the tolerance is for the length of the step from `ahead` to `landed` over its size, which is the gradient
+    where no map is.
     """
     _, u, before, _, h = state
     total = record.total
     reached, status = last, VISITED
+    limit = tolerance if proximal is None else -1.0
     for p in range(first, last + 1):
+        move, size = 0.0, 1.0
         if p > 0:
             size = sizes[min(p, sizes.size) - 1]
             beta = betas[min(p, betas.size) - 1]
@@ -196,8 +210,11 @@ def accelerate(
                     landed[i] = flat_ahead[i] - size * h[i]
                 invoke_proximal(proximal, landed, np.float64(size), proximal_args)
                 for i in range(u.size):
+                    move += (np.float64(landed[i]) - flat_ahead[i]) ** 2
                     flat_ahead[i] = landed[i] + beta * (landed[i] - before[i])
-        reached, status = arrive(gradient, value, args, ahead, p, tolerance, state, record)
+        reached, status = arrive(gradient, value, args, ahead, p, limit, state, record)
+        if proximal is not None and p > 0 and status == VISITED and np.sqrt(move) <= tolerance * size:
+            status = CONVERGED
         if status != VISITED:
             break
     return reached, status
@@ -240,7 +257,8 @@ def nesterov(
         mu: a constant of strong convexity: then $\beta = (1 - \sqrt{\mu\eta})/(1 + \sqrt{\mu\eta})$.
         value: the objective function, compiled.
         proximal: a map of [`proximal`][derivable.proximal], applied to each $w_{t+1}$: the method is then FISTA.
-        tol: stop at the first $t$ with $\|\nabla f(y_t)\|$ at most `tol`; never by default.
+        tol: stop at the first $t$ with $\|\nabla f(y_t)\|$ at most `tol`; never by default. With a `proximal` map the
+            gradient of the smooth part need not vanish: `tol` is then compared with $\|w_{t+1} - y_t\| / \eta_t$.
         keep: which points to keep, as in `gradient_descent`.
         callback: called after every `every` steps, as in `gradient_descent`.
         every: the steps between two calls of `callback`.
@@ -317,7 +335,7 @@ def nesterov(
         return enter(*handed, first, last, run.tolerance, run.state, *points, run.keeper.record)
 
     largest = float(betas.max())
-    judge = functools.partial(judge_descent, limit=2 * (1 + largest) / (1 + 2 * largest))
+    judge = functools.partial(judge_descent, limit=2 * (1 + largest) / (1 + 2 * largest), mapped=proximal is not None)
     return drive(advance, run.keeper, sizes, run.slope, run.args, run.scalar, callback, every, "nesterov", judge)
 
 

@@ -240,6 +240,11 @@ def prepare_proximal(proximal: Any, flat: np.ndarray) -> tuple[Prepared | None, 
             raise TypeError(f"proximal {proximal!r} must be compiled: put @numba.njit above its function")
         wanted = (numba.typeof(flat), types.float64, *(_typeof(value, i + 1) for i, value in enumerate(args)))
         signature = _compile(into, "proximal", wanted)
+        if not isinstance(signature.return_type, types.NoneType):
+            raise TypeError(
+                f"{proximal!r} must overwrite its first argument and return nothing, "
+                f"but it returns {describe(signature.return_type)}"
+            )
         compiled = Prepared(into, types.FunctionType(signature), flat.dtype, lambda v: into(v, 1.0, *args))
     if hasattr(proximal, "name") and type(proximal).__module__ == "derivable.descent.proximal":
         proximal(flat, 1.0)  # it says so if it was made for another number of entries

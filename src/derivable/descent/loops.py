@@ -8,6 +8,7 @@ into a `Trajectory`.
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -447,11 +448,14 @@ def gradient_descent(
     data = (fitting, divisor, None)
     enter = launch(descend, run.slope, run.f, run.args, *data, pull, pull_args, 0, 0, 0.0, run.state, run.keeper.record)
     handed = (*run.functions, *data, pull and pull.function, pull_args)
+    judge = functools.partial(judge_descent, mapped=proximal is not None)
 
     def advance(first: int, last: int) -> tuple[int, int]:
         return enter(*handed, first, last, run.tolerance, run.state, run.keeper.record)
 
-    return drive(advance, run.keeper, sizes, run.slope, run.args, run.scalar, callback, every, "gradient_descent")
+    return drive(
+        advance, run.keeper, sizes, run.slope, run.args, run.scalar, callback, every, "gradient_descent", judge
+    )
 
 
 def _refuse_with_record(**given: Any) -> None:
@@ -766,6 +770,7 @@ def judge_descent(
     end: np.ndarray,
     *,
     limit: float = 2.0,
+    mapped: bool = False,
 ) -> str | None:
     """Return what to warn of, or None for a run that did not get worse.
 
@@ -778,6 +783,8 @@ def judge_descent(
         start: the first point.
         end: the last point.
         limit: the method converges on quadratics for steps below `limit` / L.
+        mapped: whether a proximal map was applied: the start may then lie outside the set, lower than any point of it,
+            and the gradient of the smooth part may grow on the way to the minimiser.
     """
     size = float(np.max(run.step_sizes, initial=0.0))
     norms, values = run.gradient_norms, run.values
@@ -788,9 +795,9 @@ def judge_descent(
             f"{method} diverged: after {run.steps} of {steps} steps {where}the next point is not finite. The run "
             f"ends at the last finite point, with gradient norm {norms[-1]:.3g} ({norms[0]:.3g} at w0)."
         )
-    elif values is not None and values[-1] > values[0] + 1e-9 * abs(values[0]):
+    elif values is not None and values[-1] > (low := values[: 1 + mapped].max()) + 1e-9 * abs(low):
         what = f"{method} went up: from value {values[0]:.6g} at w0 to {values[-1]:.6g} after {run.steps} steps."
-    elif values is None and run.steps > 0 and norms[-1] > norms[0]:
+    elif values is None and not mapped and run.steps > 0 and norms[-1] > norms[0]:
         what = f"{method} may diverge: the gradient norm rose from {norms[0]:.3g} to {norms[-1]:.3g}."
     else:
         return None

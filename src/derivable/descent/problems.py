@@ -82,6 +82,8 @@ class Problem:
 @kernel
 def quadratic_value(w: np.ndarray, A: np.ndarray, b: np.ndarray) -> float:
     """Return <w, A w> / 2 - <b, w>."""
+    if w.size != A.shape[1]:
+        raise ValueError("w must have one entry for each column of A")
     total = 0.0
     for i in range(w.size):
         s = 0.0
@@ -94,6 +96,8 @@ def quadratic_value(w: np.ndarray, A: np.ndarray, b: np.ndarray) -> float:
 @kernel
 def quadratic_gradient(w: np.ndarray, A: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Write A w - b for a symmetric A."""
+    if w.size != A.shape[1]:
+        raise ValueError("w must have one entry for each column of A")
     for i in range(w.size):
         out[i] = -b[i]
     for j in range(w.size):  # A is symmetric: go along its rows, so that the inner loop runs over neighbours
@@ -157,6 +161,8 @@ def quadratic(A: Any, b: Any = None) -> Problem:
 @kernel(fastmath=SUMS)
 def least_squares_value(w: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
     """Return the mean of (<x_i, w> - y_i)^2 / 2."""
+    if w.size != X.shape[1]:
+        raise ValueError("w must have one entry for each column of X")
     total = 0.0
     for i in range(X.shape[0]):
         s = -y[i]
@@ -171,7 +177,9 @@ def least_squares_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.
     """Write X^T (X w - y) / n, row by row: X is read once, where two matrix products read it twice."""
     n, d = X.shape
     scale = 1.0 / n
-    if d == 2:  # the loops over two columns would cost more than what they do: the sums stay in registers
+    if (
+        d == 2 and w.size == 2
+    ):  # the loops over two columns would cost more than what they do: the sums stay in registers
         u, v, p, q = w[0], w[1], 0.0, 0.0
         for i in range(n):
             s = X[i, 0] * u + X[i, 1] * v - y[i]
@@ -179,6 +187,8 @@ def least_squares_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.
             q += s * X[i, 1]
         out[0], out[1] = scale * p, scale * q
         return
+    if w.size != d:
+        raise ValueError("w must have one entry for each column of X")
     for j in range(d):
         out[j] = 0.0
     whole = n - n % 4
@@ -243,6 +253,8 @@ def least_squares(X: Any, y: Any) -> Problem:
 @kernel(fastmath=SUMS)
 def logistic_value(w: np.ndarray, X: np.ndarray, y: np.ndarray, C: float) -> float:
     """Return C sum_i log(1 + exp(-y_i z_i)) + |weights|^2 / 2, where z = X weights + the last entry of w."""
+    if w.size != X.shape[1] + 1:
+        raise ValueError("w must have one entry for each column of X, and one for the intercept")
     d = X.shape[1]
     total = 0.0
     for i in range(X.shape[0]):
@@ -260,6 +272,8 @@ def logistic_value(w: np.ndarray, X: np.ndarray, y: np.ndarray, C: float) -> flo
 @kernel(fastmath=SUMS)
 def logistic_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, C: float, out: np.ndarray) -> None:
     """Write the gradient of `logistic_value`."""
+    if w.size != X.shape[1] + 1:
+        raise ValueError("w must have one entry for each column of X, and one for the intercept")
     d = X.shape[1]
     for j in range(d):
         out[j] = w[j]
@@ -341,6 +355,8 @@ def rosenbrock_value(w: np.ndarray) -> float:
 @kernel
 def rosenbrock_gradient(w: np.ndarray, out: np.ndarray) -> None:
     """Write the gradient of `rosenbrock_value`, in one pass."""
+    if w.size < 2:
+        raise ValueError("w must have at least 2 entries")
     n = w.size
     out[0] = -400 * w[0] * (w[1] - w[0] ** 2) - 2 * (1 - w[0])
     for i in range(1, n - 1):
@@ -435,6 +451,8 @@ def lasso(X: Any, y: Any, weight: float) -> Problem:
 @kernel(fastmath=SUMS)
 def hinge_value(w: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
     """Return the mean of max(0, 1 - y_i <x_i, w>)."""
+    if w.size != X.shape[1]:
+        raise ValueError("w must have one entry for each column of X")
     total = 0.0
     for i in range(X.shape[0]):
         z = 0.0
@@ -447,6 +465,8 @@ def hinge_value(w: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
 @kernel(fastmath=SUMS)
 def hinge_subgradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     """Write the mean of -y_i x_i over the rows with a margin below 1."""
+    if w.size != X.shape[1]:
+        raise ValueError("w must have one entry for each column of X")
     for j in range(w.size):
         out[j] = 0.0
     for i in range(X.shape[0]):
@@ -498,6 +518,8 @@ def hinge(X: Any, y: Any) -> Problem:
 @kernel
 def max_affine_value(w: np.ndarray, A: np.ndarray, b: np.ndarray) -> float:
     """Return the largest of <a_i, w> + b_i."""
+    if w.size != A.shape[1]:
+        raise ValueError("w must have one entry for each column of A")
     largest = -np.inf
     for i in range(A.shape[0]):
         s = b[i]
@@ -510,6 +532,8 @@ def max_affine_value(w: np.ndarray, A: np.ndarray, b: np.ndarray) -> float:
 @kernel
 def max_affine_subgradient(w: np.ndarray, A: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Write the first a_i for which <a_i, w> + b_i is largest."""
+    if w.size != A.shape[1]:
+        raise ValueError("w must have one entry for each column of A")
     largest, first = -np.inf, 0
     for i in range(A.shape[0]):
         s = b[i]
@@ -620,7 +644,7 @@ def huber(n: int = 1, L: float = 1.0, rho: float = 1.0, w0: Any = None) -> Probl
     start = np.eye(1, n)[0] if w0 is None else np.array(as_array(w0, "w0", kinds="iuf", ndim=1), dtype=np.float64)
     check_finite(start, "w0")
     if start.size != n:
-        raise ValueError(f"w0 must have {n} entries, got {start.size}")
+        raise ValueError(f"w0 must have n = {n} entries, got {start.size}")
     L, rho = check_positive(L, "L"), check_positive(rho, "rho")
     return Problem(
         huber_value, InPlace(huber_gradient), (L, rho), start, L=L, mu=0.0, w_star=np.zeros(n), f_star=0.0, rho=rho

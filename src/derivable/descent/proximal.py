@@ -45,10 +45,12 @@ class Proximal:
         check_finite(array, "v")
         size = check_positive(size, "size")
         flat = np.array(array.reshape(-1), dtype=array.dtype if array.dtype == np.float32 else np.float64)
-        for i, item in enumerate(self.args):
-            if isinstance(item, np.ndarray) and item.size not in (0, 1, flat.size):
-                raise ValueError(f"{self.name} was made for {item.size} entries (argument {i}), got {flat.size}")
-        self.into(flat, size, *self.args)
+        if self.into in (clip, onto_ball):  # their arrays belong to the entries; those of others may be anything
+            for item in self.args:
+                if isinstance(item, np.ndarray) and item.size not in (0, 1, flat.size):
+                    raise ValueError(f"{self.name} was made for {item.size} entries, got {flat.size}")
+        if self.into(flat, size, *self.args) is not None:
+            raise TypeError(f"{self.name} must overwrite its first argument and return nothing")
         return flat.reshape(array.shape)[()]
 
     def __repr__(self) -> str:
@@ -145,21 +147,25 @@ def box(low: Any = -np.inf, high: Any = np.inf) -> Proximal:
 
 @kernel
 def onto_ball(v: np.ndarray, size: float, radius: float, centre: np.ndarray) -> None:
-    """Move a point outside the ball along the line to its centre, to the surface. No centre means 0."""
+    """Move a point outside the ball along the line to its centre, to the surface. No centre means 0.
+
+    A centre of one element holds for all entries.
+    """
+    same = centre.size - 1  # the last index of the centre
     largest = 0.0
     for i in range(v.size):
-        d = np.float64(v[i]) - (centre[i] if centre.size > 0 else 0.0)
+        d = np.float64(v[i]) - (centre[min(i, same)] if centre.size > 0 else 0.0)
         largest = max(largest, abs(d))
     if largest <= radius / np.sqrt(np.float64(v.size)) or not largest < np.inf:
         return
     s = 0.0
     for i in range(v.size):
-        d = np.float64(v[i]) - (centre[i] if centre.size > 0 else 0.0)
+        d = np.float64(v[i]) - (centre[min(i, same)] if centre.size > 0 else 0.0)
         s += (d / largest) ** 2  # scaled, so that no square overflows
     length = largest * np.sqrt(s)
     if length > radius:
         for i in range(v.size):
-            c = centre[i] if centre.size > 0 else 0.0
+            c = centre[min(i, same)] if centre.size > 0 else 0.0
             v[i] = c + (np.float64(v[i]) - c) * (radius / length)
 
 
@@ -168,7 +174,7 @@ def ball(radius: float, centre: Any = None) -> Proximal:
 
     Args:
         radius: greater than 0.
-        centre: in the shape of w; 0 by default.
+        centre: in the shape of w, or one number for all entries; 0 by default.
 
     Returns:
         The map.
@@ -199,17 +205,22 @@ def ball(radius: float, centre: Any = None) -> Proximal:
 
 @kernel
 def onto_simplex(v: np.ndarray, size: float, total: float) -> None:
-    """Lower all entries by one number t and cut off below 0, such that the sum is `total`."""
+    """Lower all entries by one number and cut off below 0, such that the sum is `total`.
+
+    Entries are measured from the largest one, so that their sum neither overflows nor drowns `total`.
+    """
     ordered = np.sort(v)
+    top = np.float64(ordered[v.size - 1])
     s, t = 0.0, 0.0
     for k in range(1, v.size + 1):  # with the k largest entries positive, t would be this
-        s += np.float64(ordered[v.size - k])
+        below = np.float64(ordered[v.size - k]) - top
+        s += below
         candidate = (s - total) / k
-        if np.float64(ordered[v.size - k]) > candidate:
+        if below > candidate:
             t = candidate
     for i in range(v.size):
         if v[i] == v[i]:
-            v[i] = max(np.float64(v[i]) - t, 0.0)
+            v[i] = max(np.float64(v[i]) - top - t, 0.0)
 
 
 def simplex(total: float = 1.0) -> Proximal:

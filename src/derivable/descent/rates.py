@@ -25,7 +25,8 @@ class Regret:
     r"""Both sides of the lemma for one run, and what lies between them.
 
     For a constant step $\eta$ these are the numbers of the lemma. For steps that change, each term has its own
-    $\eta_t$ as a weight, and the other numbers are those below times $\eta$.
+    $\eta_t$ as a weight: the three numbers are $\sum_t \eta_t \langle w_t - w^\star, v_t\rangle$,
+    $\frac12 \|w_1 - w^\star\|^2 + \frac12 \sum_t \eta_t^2 \|v_t\|^2$ and $\frac12 \|w_{T+1} - w^\star\|^2$.
 
     Attributes:
         total: the left side, $\sum_t \langle w_t - w^\star, v_t\rangle$.
@@ -87,8 +88,9 @@ def regret(trajectory: Trajectory, w_star: Any, vectors: Any = None) -> Regret:
     points = np.asarray(trajectory.iterates, dtype=np.float64).reshape(T + 1, -1)
     star = as_array(w_star, "w_star", kinds="iuf").astype(np.float64)
     check_finite(star, "w_star")
-    if star.size != points.shape[1]:
-        raise ValueError(f"w_star must have the shape of w0, {points.shape[1]} entries, got {star.size}")
+    shape = trajectory.iterates.shape[1:]
+    if star.shape != shape and not star.size == points.shape[1] == 1:
+        raise ValueError(f"w_star must have the shape of w0, {shape}, got {star.shape}")
     constant = np.ndim(trajectory.step_sizes) == 0
     sizes = np.broadcast_to(np.asarray(trajectory.step_sizes, dtype=np.float64), (T,))
     if vectors is None:
@@ -103,7 +105,8 @@ def regret(trajectory: Trajectory, w_star: Any, vectors: Any = None) -> Regret:
             )
     else:
         v = as_array(vectors, "vectors", kinds="iuf").astype(np.float64)
-        if v.size != T * points.shape[1] or len(v) != T:
+        check_finite(v, "vectors")
+        if v.size != T * points.shape[1] or v.ndim == 0 or len(v) != T:
             raise ValueError(f"vectors must have a row for each of the {T} steps, got shape {v.shape}")
         moves = sizes[:, None] * v.reshape(T, -1)
         norms = np.linalg.norm(moves, axis=1)
@@ -211,7 +214,8 @@ def rate_bound(kind: str, **constants: Any) -> float:
 
     Raises:
         TypeError: if a constant is missing or not one of the kind's.
-        ValueError: if `kind` is unknown, a constant is not positive, or the step is outside the theorem.
+        ValueError: if `kind` is unknown, a constant is not positive (`gap` may be 0), or the step is outside the
+            theorem.
 
     Examples:
         ```python
@@ -248,6 +252,8 @@ def rate_bound(kind: str, **constants: Any) -> float:
             ready[name] = value
         elif name == "gap":
             ready[name] = check_number(value, name)
+            if ready[name] < 0:
+                raise ValueError(f"gap must be at least 0, got {value}")
         else:
             ready[name] = check_positive(value, name)
     if "mu" in ready and ready["mu"] > ready["L"]:

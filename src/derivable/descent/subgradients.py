@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -53,9 +54,11 @@ def subgradient_method(
         schedule: the step sizes: "constant", $\eta$; "inverse_sqrt", $\eta / \sqrt t$; "linear", $\eta (1 - t/(T+1))$;
             "polyak", $(f(w_t) - f^\star) / \|v_t\|^2$, which needs `value` and `f_star`.
         value: the objective function, an `@njit` function `value(w, *args)`.
-        f_star: the lowest value $f^\star$, for Polyak's steps.
+        f_star: the lowest value $f^\star$, for Polyak's steps; without them it must be None.
         proximal: a map of [`proximal`][derivable.proximal], applied after each step: the projected method.
-        tol: stop at the first point whose subgradient has a norm of at most `tol`; never by default.
+        tol: stop at the first point whose subgradient has a norm of at most `tol`; never by default. (At a kink the
+            subgradient that is returned need not be small.) With a `proximal` map `tol` is compared with
+            $\|w_{t+1} - w_t\| / \eta_t$.
         keep: which points to keep, as in `gradient_descent`.
         callback: called after every `every` steps, as in `gradient_descent`.
         every: the steps between two calls of `callback`.
@@ -67,8 +70,8 @@ def subgradient_method(
 
     Raises:
         TypeError: as `gradient_descent`.
-        ValueError: as `gradient_descent`; if Polyak's steps lack `value` or `f_star`; if `f_star` is greater than the
-            value at `w0`.
+        ValueError: as `gradient_descent`; if Polyak's steps lack `value` or `f_star`, or others have `f_star`; if
+            `f_star` is greater than the value at `w0`.
 
     Warns:
         DivergenceWarning: if a point stops being finite, or if the run, in its second half, was never as low as
@@ -92,6 +95,8 @@ def subgradient_method(
     steps = check_count(steps, "steps")
     check_choice(schedule, "schedule", ("constant", "inverse_sqrt", "linear", "polyak"))
     target = None
+    if schedule != "polyak" and f_star is not None:
+        raise ValueError(f'f_star belongs to schedule="polyak", got schedule={schedule!r}')
     if schedule == "polyak":
         if step is not None:
             raise ValueError("Polyak's steps follow from the values: step must be None")
@@ -119,15 +124,27 @@ def subgradient_method(
     def advance(first: int, last: int) -> tuple[int, int]:
         return enter(*handed, first, last, run.tolerance, run.state, run.keeper.record)
 
+    judge = functools.partial(_judge, mapped=proximal is not None)
     return drive(
-        advance, run.keeper, sizes, run.slope, run.args, run.scalar, callback, every, "subgradient_method", _judge
+        advance, run.keeper, sizes, run.slope, run.args, run.scalar, callback, every, "subgradient_method", judge
     )
 
 
 def _judge(
-    run: Trajectory, status: int, method: str, steps: int, slope: Prepared, start: np.ndarray, end: np.ndarray
+    run: Trajectory,
+    status: int,
+    method: str,
+    steps: int,
+    slope: Prepared,
+    start: np.ndarray,
+    end: np.ndarray,
+    *,
+    mapped: bool = False,
 ) -> str | None:
-    """Return what to warn of: a run that left the numbers, or that was never low in its second half."""
+    """Return what to warn of: a run that left the numbers, or that was never low in its second half.
+
+    `mapped`: a proximal map was applied; the start may then be lower than any point of the set.
+    """
     advice = "The steps are too large: with ||w*|| <= B and ||v|| <= rho the theorem's step is B / (rho sqrt(T))."
     if run.reason == "diverged":
         return (
@@ -136,7 +153,8 @@ def _judge(
         )
     if run.values is not None and run.steps > 1:
         low = float(run.values[(run.steps + 1) // 2 :].min())
-        if low > run.values[0] + 1e-9 * abs(run.values[0]):
+        begin = run.values[: 1 + mapped].max()
+        if low > begin + 1e-9 * abs(begin):
             return (
                 f"{method} went up: in the second half of {run.steps} steps the lowest value was {low:.6g}, above "
                 f"{run.values[0]:.6g} at w0. {advice}"
