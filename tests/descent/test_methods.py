@@ -459,6 +459,18 @@ def test_a_point_of_the_wrong_size_is_refused_by_each_problem():
             dv.gradient_descent(p.gradient, three, 0.1, 3, p.args)
 
 
+@pytest.mark.parametrize(("beta", "limit"), [("convex", 4 / 3), ("optimized", 1.0), (0.5, 1.5)])
+def test_accelerated_methods_diverge_beyond_their_own_limits_only(beta, limit):
+    p = dv.problems.quadratic(np.diag([1.0, 4.0, 10.0]))
+    go_on = (p.gradient, np.ones(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = dv.nesterov(*go_on, 0.99 * limit / p.L, 3000, p.args, beta=beta, value=p.value)
+    assert run.values[-1] < 1e-4
+    with pytest.warns(dv.DivergenceWarning, match=f"too large: it must be less than {limit:.3g}"):
+        dv.nesterov(*go_on, 1.03 * limit / p.L, 3000, p.args, beta=beta, value=p.value)
+
+
 def test_a_centre_of_one_number_holds_for_all_entries():
     np.testing.assert_array_equal(
         dv.proximal.ball(1.0, 2.0)([5.0, 6.0, 2.0]), dv.proximal.ball(1.0, [2.0] * 3)([5, 6, 2])
