@@ -49,7 +49,9 @@ class Proximal:
             for item in self.args:
                 if isinstance(item, np.ndarray) and item.size not in (0, 1, flat.size):
                     raise ValueError(f"{self.name} was made for {item.size} entries, got {flat.size}")
-        if self.into(flat, size, *self.args) is not None:
+        with np.errstate(all="ignore"):  # without the JIT NumPy would warn of an overflow that the kernels allow
+            returned = self.into(flat, size, *self.args)
+        if returned is not None:
             raise TypeError(f"{self.name} must overwrite its first argument and return nothing")
         return flat.reshape(array.shape)[()]
 
