@@ -245,3 +245,20 @@ def test_directions_within_a_function_that_is_differentiated():
         return dv.hvp(cubes, (x,), (np.ones(x.shape[0]),))[1]
 
     np.testing.assert_allclose(dv.grad(f)(X), [0.0, 6.0, 0.0, 0.0, 0.0])
+
+
+@njit
+def in_place_again_and_again(x):
+    y = x + 0.0
+    y += y
+    y -= 0.5 * y
+    y *= y
+    y /= 1 + y
+    return np.sum(y * x)
+
+
+def test_names_stay_distinct_when_numba_fuses_array_operations():
+    expected = dv.numerical_gradient(in_place_again_and_again, X)
+    np.testing.assert_allclose(dv.grad(in_place_again_and_again)(X), expected, rtol=1e-7)
+    _, tangent = dv.jvp(in_place_again_and_again, (X,), (X,))
+    assert np.isclose(tangent, expected @ X, rtol=1e-7)
