@@ -94,11 +94,14 @@ def fingerprint(function: Any, within: tuple[Any, ...] = ()) -> str:
 
     Compiled code is stored by such a text. All but constants, modules and functions counts as new in each process.
     """
+    maker = getattr(function, "maker", None)
+    if maker is not None:  # a derivative
+        return f"{maker.verb} {maker.argnums} {maker.single} {fingerprint(maker.function, within)}"
     python = python_function(function)
     if not inspect.isfunction(python):
         return f"{PROCESS} {id(function)}"
-    if python in within:
-        return python.__qualname__
+    if python in within or (python.__module__ or "").partition(".")[0] in ("derivable", "numba", "numpy"):
+        return f"{python.__module__}.{python.__qualname__}"
     code = python.__code__
     free = dict(zip(code.co_freevars, python.__closure__ or (), strict=True))
     parts = [code.co_code.hex(), repr(code.co_names), repr(python.__defaults__)]
