@@ -31,7 +31,7 @@ import numpy as np
 
 from derivable.validation import as_array, check_number
 
-__all__ = ["cache_folder", "elementwise", "get_num_threads", "kernel", "parallel_for", "set_num_threads"]
+__all__ = ["cache_folder", "elementwise", "get_num_threads", "kernel", "parallel_for", "set_num_threads", "ufunc"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,20 +53,35 @@ def kernel(function: Function | None = None, **options: Any) -> Any:
     """
     if function is None:
         return lambda f: kernel(f, **options)
-    chosen = {**_OPTIONS, "cache": True, **options}
+    return _cached(numba.njit, function, {**_OPTIONS, "cache": True, **options})
+
+
+def ufunc(function: Function) -> Any:
+    """Compile a function of numbers to a NumPy ufunc, which Numba fuses with the array operations around it.
+
+    Args:
+        function: the function of numbers, in a file.
+
+    Returns:
+        The ufunc; its machine code is stored like that of a `kernel`.
+    """
+    return _cached(numba.vectorize, function, {"cache": True})
+
+
+def _cached(compiler: Callable[..., Any], function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Compile with these options, and without the cache where Numba finds no folder that it may write to."""
     try:
-        return numba.njit(**chosen)(function)
-    except RuntimeError as error:
-        # Numba finds no folder that it may write to: an install and a home that are both read-only.
+        return compiler(**options)(function)
+    except RuntimeError as error:  # an install and a home that are both read-only
         if "cannot cache function" not in str(error):
             raise
         warnings.warn(
             "Derivable found no folder in which Numba may store compiled kernels, so each process compiles them "
             "anew. Set NUMBA_CACHE_DIR to a folder that can be written.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-        return numba.njit(**{**chosen, "cache": False})(function)
+        return compiler(**{**options, "cache": False})(function)
 
 
 # ------------------------------------------------------------------------------- element-wise functions

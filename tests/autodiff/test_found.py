@@ -245,3 +245,58 @@ def test_directions_within_a_function_that_is_differentiated():
         return dv.hvp(cubes, (x,), (np.ones(x.shape[0]),))[1]
 
     np.testing.assert_allclose(dv.grad(f)(X), [0.0, 6.0, 0.0, 0.0, 0.0])
+
+
+@njit
+def in_place_again_and_again(x):
+    y = x + 0.0
+    y += y
+    y -= 0.5 * y
+    y *= y
+    y /= 1 + y
+    return np.sum(y * x)
+
+
+def test_names_stay_distinct_when_numba_fuses_array_operations():
+    expected = dv.numerical_gradient(in_place_again_and_again, X)
+    np.testing.assert_allclose(dv.grad(in_place_again_and_again)(X), expected, rtol=1e-7)
+    _, tangent = dv.jvp(in_place_again_and_again, (X,), (X,))
+    assert np.isclose(tangent, expected @ X, rtol=1e-7)
+
+
+def with_slope(c):
+    @njit
+    def pullback(g, z, x):
+        return (c * g,)
+
+    @njit
+    def double(x):
+        return 2.0 * x
+
+    return dv.custom_derivative(double, pullback=pullback)
+
+
+def test_a_derivative_of_ones_own_knows_its_constants():
+    for c in (3.0, 4.0):
+        double = with_slope(c)
+        f = njit(lambda x: double(x) * x)  # noqa: B023
+        assert dv.grad(f)(5.0) == 10.0 + 5.0 * c
+
+
+def test_a_derivative_of_ones_own_counts_where_the_function_itself_is_differentiated():
+    assert dv.grad(with_slope(3.0))(5.0) == 3.0
+    assert dv.jacobian(with_slope(4.0), mode="reverse")(5.0) == 4.0
+
+
+def test_a_function_that_cannot_be_read_can_be_given_a_derivative():
+    @njit
+    def by_key(x):
+        return {0: x}[0] ** 2
+
+    @njit
+    def pullback(g, z, x):
+        return (2 * g * x,)
+
+    dv.custom_derivative(by_key, pullback=pullback)
+    assert dv.grad(by_key)(3.0) == 6.0
+    assert dv.grad(njit(lambda x: by_key(x) + x))(3.0) == 7.0

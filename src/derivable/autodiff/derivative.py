@@ -26,7 +26,7 @@ from derivable.autodiff.transform.program import Value
 from derivable.autodiff.transform.read import Reader, Static, leaves, read
 from derivable.autodiff.transform.reverse import Reverse
 from derivable.autodiff.transform.source import Source, python_function, source_of
-from derivable.autodiff.transform.tidy import ascend, comments, polish, tidy
+from derivable.autodiff.transform.tidy import ascend, comments, distinct, polish, tidy
 
 __all__ = ["Derivative", "PlainDerivative", "derivative"]
 
@@ -230,6 +230,9 @@ class Maker:
             body = self.join(
                 reverse, head, forward_part, backward, last, set(extra) if self.verb == "grad_into" else set()
             )
+        analysis = forward.analysis if self.verb == "jvp" else reverse.analysis
+        if any(kind.ndim for kind in analysis.kinds.values()):
+            distinct(body, {*parameters, *program.environment})
         keys = list(program.keys)
         spelled = ", ".join(f"{n}: {_words(k)}" for n, k in zip(self.names, kinds, strict=True))
         note = f"The {self.verb} of {self.source.name}({spelled}), written by Derivable."

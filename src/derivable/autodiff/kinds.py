@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numba import types
 
-__all__ = ["DerivativeError", "Kind", "is_float", "join", "kind_of_type", "kind_of_value", "with_article"]
+__all__ = [
+    "DerivativeError",
+    "Kind",
+    "is_float",
+    "join",
+    "kind_of_type",
+    "kind_of_value",
+    "type_of_kind",
+    "with_article",
+]
 
 ORDER = ("s", "b", "i", "f4", "f8")
 
@@ -147,3 +156,13 @@ def kind_of_type(type_: Any, what: str) -> Any:
 def digest(*parts: Any) -> str:
     """Return a short name for this content."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def type_of_kind(kind: Any) -> Any:
+    """Return a Numba type of this kind; of arrays the one with any memory layout."""
+    if isinstance(kind, tuple):
+        return types.Tuple([type_of_kind(k) for k in kind])
+    scalar = {"b": types.boolean, "i": types.int64, "f4": types.float32, "f8": types.float64, "s": types.unicode_type}
+    if kind is None:
+        return types.none
+    return types.Array(scalar[kind.dtype], kind.ndim, "A") if kind.ndim else scalar[kind.dtype]

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 from numba.core import types
+from numba.core.errors import NumbaError
 from numba.extending import overload
 
 from derivable.autodiff.derivative import derivative
-from derivable.autodiff.kinds import DerivativeError
+from derivable.autodiff.kinds import DerivativeError, Kind, kind_of_type, type_of_kind
 from derivable.autodiff.rules.array import CUSTOM, Forms, Refused
 from derivable.autodiff.rules.table import NAMES
-from derivable.autodiff.transform.read import VERBS, Static
+from derivable.autodiff.transform.read import VERBS, Static, read
+from derivable.autodiff.transform.source import fingerprint
 
 __all__ = [
     "check_rule",
@@ -299,27 +301,12 @@ class _Custom:
         self.name = getattr(function, "__name__", "function")
 
     def forms(self, reader: Any, values: list[Any]) -> Forms:
-        import inspect
-
-        from derivable.autodiff.transform.read import read
-        from derivable.autodiff.transform.source import python_function
-
-        kinds = tuple(v.kind for v in values)
-        try:
-            result = read(self.function, kinds).result.kind
-        except (DerivativeError, AttributeError):
-            raise Refused(
-                f"what {self.name} returns is not known, since its source cannot be followed",
-                "let it return a number or an array, computed in the supported language",
-            ) from None
+        result = self.result(tuple(v.kind for v in values))
         names = {}
         for word, function in (("", self.function), ("_pullback", self.pullback), ("_pushforward", self.pushforward)):
             if function is not None:
                 names[word] = reader.imported(self.name + word, function)
-                try:
-                    reader.keys.append(inspect.getsource(python_function(function)))
-                except OSError:
-                    reader.keys.append(str(id(function)))
+                reader.keys.append(fingerprint(function))
         letters = [f"x{k}" for k in range(len(values))]
         spelled = ", ".join(letters)
         joint = f"{names['_pullback']}(g, z, {spelled})" if self.pullback is not None else "not_known()"
@@ -332,9 +319,29 @@ class _Custom:
             forward = "missing"
         return Forms(result, f"{names['']}({spelled})", [], forward, joint=joint)
 
+    def result(self, kinds: tuple[Any, ...]) -> Kind:
+        """Return the kind of what the function returns: by its source, or as Numba infers it."""
+        try:
+            kind = read(self.function, kinds, own_rule=False).result.kind
+        except (DerivativeError, AttributeError):
+            try:
+                signature = tuple(map(type_of_kind, kinds))
+                self.function.compile(signature)
+                kind = kind_of_type(self.function.overloads[signature].signature.return_type, "the result")
+            except (AttributeError, DerivativeError, NumbaError):
+                kind = None
+        if not isinstance(kind, Kind):
+            raise Refused(
+                f"what {self.name} returns is not a number or an array that Numba or Derivable can tell",
+                "let it return one, and compile it with @njit",
+            )
+        return kind
+
 
 def custom_derivative(f: Any = None, *, pullback: Any = None, pushforward: Any = None) -> Any:
     """Give a function a derivative of your own; also as a decorator above `@njit`.
+
+    Do it before the first derivative of a program that calls the function: programs that are written stay as they are.
 
     Args:
         f: an `@njit` function of numbers and arrays.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
-from derivable.jit import kernel
+from derivable.jit import kernel, ufunc
 
 __all__ = [
     "cholesky_reverse",
@@ -29,7 +28,7 @@ __all__ = [
 ]
 
 
-@numba.vectorize(cache=True)
+@ufunc
 def pick(c: Any, a: Any, b: Any) -> Any:
     """Return a where c holds and b elsewhere; Numba fuses it with the operations around it, unlike np.where."""
     return a if c else b

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -1467,21 +1468,31 @@ def _prange() -> Any:
     return numba.prange
 
 
-def read(function: Any, kinds: tuple[Any, ...]) -> Program:
+ITSELF = "the function itself"  # no name of Python, so no program has it
+
+
+def read(function: Any, kinds: tuple[Any, ...], own_rule: bool = True) -> Program:
     """Read a function for arguments of these kinds.
 
     Args:
         function: an `@njit` function or a Python function.
         kinds: the kind of each argument.
+        own_rule: whether a function that was given a derivative by `custom_derivative` counts as one operation.
 
     Returns:
         The program.
     """
     reader = Reader()
     source = source_of(function)
+    names = [a.arg for a in source.node.args.args]
+    body = source.node.body
+    if own_rule and _hashable(function) and function in array_rules.CUSTOM:
+        call = ast.Call(ast.Name(ITSELF, ast.Load()), [ast.Name(n, ast.Load()) for n in names], [])
+        body = [ast.fix_missing_locations(ast.copy_location(ast.Return(call), body[-1]))]
+        within = source.lookup
+        source = replace(source, lookup=lambda free: function if free == ITSELF else within(free))
     frame = Frame(source)
     reader.frames.append(frame)
-    names = [a.arg for a in source.node.args.args]
     parameters = []
     reader.arguments = []
 
@@ -1500,7 +1511,7 @@ def read(function: Any, kinds: tuple[Any, ...]) -> Program:
         binding = parameter(name, kind)
         parameters.append(binding)
         frame.names[name] = binding
-    reader.statements(structure(source.node.body))
+    reader.statements(structure(body))
     result = frame.result
     for leaf in leaves(result) if result is not None else [None]:
         if not isinstance(leaf, Value):

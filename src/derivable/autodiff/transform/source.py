@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import secrets
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from derivable.autodiff.kinds import DerivativeError
 
-__all__ = ["MISSING", "Source", "python_function", "source_of"]
+__all__ = ["MISSING", "Source", "fingerprint", "python_function", "source_of"]
 
 MISSING = object()
 
@@ -81,6 +84,51 @@ def source_of(function: Any) -> Source:
             )
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return Source(name, node, text.splitlines(), python.__code__.co_filename, first, lookup, defaults)
+
+
+PROCESS = secrets.token_hex(8)  # tells apart the objects of two processes that have the same address
+
+
+def fingerprint(function: Any, within: tuple[Any, ...] = ()) -> str:
+    """Return a text that is the same only for functions that compute the same: source, constants, and callees.
+
+    Compiled code is stored by such a text. All but constants, modules and functions counts as new in each process.
+    """
+    maker = getattr(function, "maker", None)
+    if maker is not None:  # a derivative
+        return f"{maker.verb} {maker.argnums} {maker.single} {fingerprint(maker.function, within)}"
+    python = python_function(function)
+    if not inspect.isfunction(python):
+        return f"{PROCESS} {id(function)}"
+    if python in within or (python.__module__ or "").partition(".")[0] in ("derivable", "numba", "numpy"):
+        return f"{python.__module__}.{python.__qualname__}"
+    code = python.__code__
+    free = dict(zip(code.co_freevars, python.__closure__ or (), strict=True))
+    parts = [code.co_code.hex(), repr(code.co_names), repr(python.__defaults__)]
+    stack = [code]
+    while stack:
+        inner = stack.pop()
+        parts += [inner.co_code.hex(), repr([c for c in inner.co_consts if not inspect.iscode(c)])]
+        stack += [c for c in inner.co_consts if inspect.iscode(c)]
+        for n in (*inner.co_names, *inner.co_freevars):
+            try:
+                value = free[n].cell_contents if n in free else python.__globals__.get(n, MISSING)
+            except ValueError:  # not yet assigned
+                value = MISSING
+            parts.append(f"{n}={_fingerprint_of_value(value, (*within, python))}")
+    return "\n".join(parts)
+
+
+def _fingerprint_of_value(value: Any, within: tuple[Any, ...]) -> str:
+    if value is MISSING or isinstance(value, (bool, int, float, complex, str, bytes, np.generic, type(None))):
+        return "" if value is MISSING else repr(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(_fingerprint_of_value(v, within) for v in value)})"
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return f"{value.dtype} {value.shape} {value.tobytes().hex()}"
+    if inspect.ismodule(value) or inspect.isclass(value) or inspect.isbuiltin(value) or isinstance(value, np.ufunc):
+        return f"{getattr(value, '__module__', '')}.{value.__name__}"
+    return fingerprint(value, within)
 
 
 def _find(python: Any, name: str, text: str) -> ast.FunctionDef:

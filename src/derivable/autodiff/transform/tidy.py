@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 from typing import Any
 
 from derivable.autodiff.transform.emit import Comment
 
-__all__ = ["ascend", "tidy"]
+__all__ = ["ascend", "distinct", "tidy"]
 
 WIDTH = 88
 
@@ -298,6 +299,29 @@ def ascend(body: list[Any], arrays: set[str]) -> list[Any]:
                 short = isinstance(start, ast.Constant) and start.value == 0
                 loop.iter = ast.Call(ast.Name("range", ast.Load()), [stop] if short else [start, stop], [])
     return body
+
+
+def distinct(body: list[Any], fixed: set[str]) -> None:
+    """Rename `y_2` to `y_v2` where `y` is assigned more than once.
+
+    Numba calls the assignments `y`, `y.1`, `y.2`. Where it fuses array operations it writes underscores for the dots,
+    and an expression of `y.2` and `y_2` fails to compile with "'y_2_1' not unique".
+    """
+    nodes = [n for s in body for n in ast.walk(s) if isinstance(n, ast.Name)]
+    stored = [n.id for n in nodes if isinstance(n.ctx, ast.Store)] + [*fixed]
+    taken = {n.id for n in nodes} | fixed
+    renamed = {}
+    for text in sorted({n.id for n in nodes} - fixed):
+        numbered = re.fullmatch(r"(.+)_(\d+)", text)
+        if numbered is None or stored.count(numbered[1]) < 2:
+            continue
+        wish = f"{numbered[1]}_v{numbered[2]}"
+        while wish in taken:
+            wish += "_"
+        taken.add(wish)
+        renamed[text] = wish
+    for n in nodes:
+        n.id = renamed.get(n.id, n.id)
 
 
 def comments(body: list[Any]) -> list[Any]:
