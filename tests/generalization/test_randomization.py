@@ -199,7 +199,7 @@ class TestExperiment:
             (
                 {"test": (np.full((2, 8), 1e300), [0, 1])},
                 ValueError,
-                r"test\[0\] holds points too far from the training",
+                r"test\[0\] holds points too far from",
             ),
             ({"hidden": (0,)}, ValueError, "each size in hidden must be at least 1"),
             ({"hidden": 16}, TypeError, r"hidden must be a sequence of sizes, got the int 16: write hidden=\(16,\)"),

@@ -63,9 +63,7 @@ class GaussianKernel:
             for points, name in ((A, "X"), (B, "Z")):
                 scaled.append((points - center) / self.sigma)
                 if not np.isfinite((scaled[-1] ** 2).sum()):
-                    raise ValueError(
-                        f"{name} is too large for the width sigma = {self.sigma:g}: its distances overflow"
-                    )
+                    raise ValueError(f"{name} is too large for the width sigma = {self.sigma:g}: distances overflow")
         P, Q = scaled
         sizes = (P * P).sum(axis=1)[:, None] + (Q * Q).sum(axis=1)
         squares = sizes - 2 * (P @ Q.T)
@@ -362,9 +360,7 @@ def _fit_dense(
         scaled = inverse[:, None] * (left.T @ targets.reshape(len(targets), -1))
         w = (right.T @ scaled).reshape(matrix.shape[1], *targets.shape[1:])
     if not np.isfinite(w).all():
-        raise ValueError(
-            "the solution overflows: X is too small, or X or y too large, for double precision; scale them"
-        )
+        raise ValueError("the solution overflows: X is too small, or X or y is too large; scale them")
     return LinearFit(w, _length(w), _residual(matrix @ w, targets), rank, features)
 
 
