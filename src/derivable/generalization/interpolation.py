@@ -65,13 +65,19 @@ class GaussianKernel:
                 if not np.isfinite((scaled[-1] ** 2).sum()):
                     raise ValueError(f"{name} is too large for the width sigma = {self.sigma:g}: distances overflow")
         P, Q = scaled
-        sizes = (P * P).sum(axis=1)[:, None] + (Q * Q).sum(axis=1)
-        squares = sizes - 2 * (P @ Q.T)
-        near = squares < 1e-6 * sizes  # there the difference has lost its digits: by the definition
-        for i in np.flatnonzero(near.any(axis=1)):
-            squares[i, near[i]] = (((A[i] - B[near[i]]) / self.sigma) ** 2).sum(axis=1)
+        lengths = (P * P).sum(axis=1)[:, None]
+        squares = P @ Q.T
+        squares *= -2
+        squares += lengths
+        squares += (Q * Q).sum(axis=1)
+        rows, columns = np.nonzero(squares < 1e-6 * lengths)  # where digits were lost: by the definition
+        block = max(1, 2**20 // A.shape[1])  # pairs at a time: some megabytes
+        for start in range(0, len(rows), block):
+            i, j = rows[start : start + block], columns[start : start + block]
+            squares[i, j] = (((A[i] - B[j]) / self.sigma) ** 2).sum(axis=1)
+        squares /= -2
         with np.errstate(under="ignore"):
-            return np.exp(squares / -2)
+            return np.exp(squares, out=squares)
 
 
 @dataclass(frozen=True, eq=False)
