@@ -207,6 +207,8 @@ class TestRademacher:
             ([[1.0, np.nan]], {}, r"values must be finite, got nan at index \(0, 1\)"),
             ([1.0, 2.0], {}, "values must have 2 dimension"),
             ([[1.0]], {"draws": 0}, "draws must be at least 1"),
+            ([[1e308, 1e308], [-1e308, -1e308]], {}, "values are too large"),
+            ([[1e308, 1e308], [-1e308, -1e308]], {"draws": 50}, "values are too large"),
         ],
     )
     def test_refuses(self, values, more, message):

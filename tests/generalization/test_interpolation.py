@@ -85,6 +85,16 @@ class TestKernel:
         expected = np.exp(-cdist(A, B, "sqeuclidean") / (2 * 0.7**2))
         np.testing.assert_allclose(dv.GaussianKernel(0.7)(A, B), expected, rtol=1e-9)
 
+    @pytest.mark.parametrize("sigma", [1e-200, 1e-12, 1e-9, 1e-3, 1e200])
+    def test_a_width_far_from_the_size_of_the_data(self, sigma):
+        rng = np.random.default_rng(0)
+        A = rng.normal(size=(6, 3)) * min(sigma, 1.0) * 1e9 + 1.0
+        B = np.concatenate([A + 0.5 * min(sigma, 1.0), A])  # near and equal points; the others are far away
+        expected = np.exp(-0.5 * (cdist(A, B) / sigma) ** 2)
+        K = dv.GaussianKernel(sigma)(A, B)
+        np.testing.assert_allclose(K, expected, rtol=1e-6, atol=1e-300)
+        np.testing.assert_array_equal(np.diag(K[:, 6:]), 1.0)
+
     @pytest.mark.parametrize("outputs", [(), (3,)])
     def test_interpolates_with_the_least_norm(self, outputs):
         rng = np.random.default_rng(0)
@@ -234,6 +244,20 @@ class TestMargins:
         (lambda: dv.random_feature_regression([[1.0]], [1.0], 5, ridge=-1), ValueError, "ridge must be at least 0"),
         (lambda: dv.GaussianKernel(0.0), ValueError, "sigma must be greater than 0"),
         (lambda: dv.GaussianKernel(1.0)([[1.0]], [[1.0, 2.0]]), ValueError, "Z must have 1 columns"),
+        (lambda: dv.GaussianKernel(1.0)([[1e200]], [[0.0]]), ValueError, "X is too large for the width sigma = 1"),
+        (lambda: dv.min_norm_solution([[1.0]], [1.0], kernel="gaussian"), TypeError, "kernel must be a function"),
+        (
+            lambda: dv.min_norm_solution([[1.0]], [1.0], kernel=dv.GaussianKernel(1.0))([[1.0, 2.0]]),
+            ValueError,
+            "X must have 1 columns, got 2",
+        ),
+        (
+            lambda: dv.random_feature_regression([[1.0]], [1.0], 5)([[1.0, 2.0]]),
+            ValueError,
+            "X must have 1 columns, got 2",
+        ),
+        (lambda: dv.RandomFeatures([1.0, 2.0]), ValueError, "directions must have 2 dimension"),
+        (lambda: dv.min_norm_solution([[1e-310]], [1.0]), ValueError, "the solution overflows"),
     ],
 )
 def test_bad_input_is_named(call, error, message):

@@ -165,6 +165,9 @@ class TestExperiment:
         a = dv.fit_random_labels(X, y, 0.0, hidden=(16,), epochs=3, until_fitted=False)
         b = dv.fit_random_labels(1024 * X + 4096, y, 0.0, hidden=(16,), epochs=3, until_fitted=False)
         np.testing.assert_allclose(a.losses, b.losses, rtol=1e-4)
+        for factor in (2.0**-700, 2.0**700):  # their squares are no numbers of double precision
+            c = dv.fit_random_labels(factor * X, y, 0.0, hidden=(16,), epochs=3, until_fitted=False)
+            np.testing.assert_allclose(a.losses, c.losses, rtol=1e-4)
 
     def test_a_linear_classifier_and_a_last_batch_of_one(self):
         X, y = blobs(65)
@@ -193,7 +196,13 @@ class TestExperiment:
             ({"test": [1, 2]}, TypeError, r"test must be a tuple \(X_test, y_test\), got list"),
             ({"test": (np.ones((2, 3)), [0, 1])}, ValueError, r"test\[0\] must have 8 columns"),
             ({"test": (np.ones((2, 8)), [0])}, ValueError, r"test\[1\] must have one entry for each of the 2"),
+            (
+                {"test": (np.full((2, 8), 1e300), [0, 1])},
+                ValueError,
+                r"test\[0\] holds points too far from",
+            ),
             ({"hidden": (0,)}, ValueError, "each size in hidden must be at least 1"),
+            ({"hidden": 16}, TypeError, r"hidden must be a sequence of sizes, got the int 16: write hidden=\(16,\)"),
             ({"epochs": 0}, ValueError, "epochs must be at least 1"),
             ({"batch": 0}, ValueError, "batch must be at least 1"),
             ({"step": 0.0}, ValueError, "step must be greater than 0"),
@@ -221,6 +230,10 @@ class TestExperiment:
         fit = dv.fit_random_labels(X, y, hidden=(8,), epochs=1)
         with pytest.raises(ValueError, match="X must have 8 columns, got 2"):
             fit(np.ones((3, 2)))
+        with pytest.raises(ValueError, match="X holds points too far from the training points"):
+            fit(np.full((1, 8), 1e300))
+        with pytest.raises(ValueError, match="X is too large: its mean overflows"):
+            dv.fit_random_labels(np.full((120, 8), 1e308), y)
 
 
 class TestCorruption:
@@ -245,6 +258,7 @@ class TestCorruption:
             ([0, 1], -0.1, None, "fraction must be from 0 to 1"),
             ([0, -1], 0.5, None, "y must be class numbers from 0, got -1"),
             ([0, 5], 0.5, 3, "y must be class numbers from 0 to 2, got 5"),
+            (np.array([2**63 + 1], np.uint64), 0.5, None, "y must be class numbers from 0, got 9223372036854775809"),
         ],
     )
     def test_refuses(self, y, fraction, classes, message):

@@ -305,7 +305,8 @@ def rademacher_complexity(values: Any, *, draws: int | None = None, seed: int = 
 
     Raises:
         TypeError: if `values` is not numeric.
-        ValueError: if something is not finite, or if `draws` is not given and n is larger than 24.
+        ValueError: if something is not finite or so large that sums overflow, or if `draws` is not given and n is
+            larger than 24.
 
     Examples:
         ```python
@@ -330,11 +331,19 @@ def rademacher_complexity(values: Any, *, draws: int | None = None, seed: int = 
                 f"values has {n} points, and the mean over all 2^{n} sign vectors would take too long: at most "
                 f"{LARGEST_ENUMERATION} are allowed; pass draws=10_000 for an estimate"
             )
-        return float(enumerate_signs(table) / (2**n * n))
+        with np.errstate(all="ignore"):
+            return _finite(float(enumerate_signs(table) / (2**n * n)))
     draws = check_count(draws, "draws")
     rng = stream(check_count(seed, "seed", least=0), "signs")
     total, block = 0.0, max(1, min(draws, 2**22 // max(n, len(table))))
     for start in range(0, draws, block):
         signs = rng.choice([-1.0, 1.0], size=(min(block, draws - start), n))
-        total += float((signs @ table.T).max(axis=1).sum())
-    return total / (draws * n)
+        with np.errstate(all="ignore"):
+            total += float((signs @ table.T).max(axis=1).sum())
+    return _finite(total / (draws * n))
+
+
+def _finite(complexity: float) -> float:
+    if not np.isfinite(complexity):
+        raise ValueError("values are too large: their sums overflow; scale them, and the complexity scales along")
+    return complexity

@@ -57,10 +57,27 @@ class GaussianKernel:
         A, B = _points(X, "X"), _points(Z, "Z")
         if A.shape[1] != B.shape[1]:
             raise ValueError(f"Z must have {A.shape[1]} columns, as X, got {B.shape[1]}")
-        center = B.mean(axis=0)  # distances do not change, and less is lost in the differences below
-        A, B = A - center, B - center
-        squares = (A * A).sum(axis=1)[:, None] + (B * B).sum(axis=1) - 2 * (A @ B.T)
-        return np.exp(-np.maximum(squares, 0.0) / (2 * self.sigma**2))
+        scaled = []
+        with np.errstate(all="ignore"):  # what overflows is refused here
+            center = B.mean(axis=0)  # distances do not change, and less is lost in the differences below
+            for points, name in ((A, "X"), (B, "Z")):
+                scaled.append((points - center) / self.sigma)
+                if not np.isfinite((scaled[-1] ** 2).sum()):
+                    raise ValueError(f"{name} is too large for the width sigma = {self.sigma:g}: distances overflow")
+        P, Q = scaled
+        lengths = (P * P).sum(axis=1)[:, None]
+        squares = P @ Q.T
+        squares *= -2
+        squares += lengths
+        squares += (Q * Q).sum(axis=1)
+        rows, columns = np.nonzero(squares < 1e-6 * lengths)  # where digits were lost: by the definition
+        block = max(1, 2**20 // A.shape[1])  # pairs at a time: some megabytes
+        for start in range(0, len(rows), block):
+            i, j = rows[start : start + block], columns[start : start + block]
+            squares[i, j] = (((A[i] - B[j]) / self.sigma) ** 2).sum(axis=1)
+        squares /= -2
+        with np.errstate(under="ignore"):
+            return np.exp(squares, out=squares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +90,9 @@ class RandomFeatures:
 
     directions: np.ndarray
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "directions", _points(self.directions, "directions"))
+
     @classmethod
     def draw(cls, d: int, features: int, seed: int = 0) -> RandomFeatures:
         """Draw the directions with independent normal entries of variance 1/d."""
@@ -82,7 +102,10 @@ class RandomFeatures:
 
     def __call__(self, X: Any) -> np.ndarray:
         """Return the matrix of features, one row for each point."""
-        return relu(_points(X, "X") @ self.directions.T)
+        points = _points(X, "X")
+        if points.shape[1] != self.directions.shape[1]:
+            raise ValueError(f"X must have {self.directions.shape[1]} columns, got {points.shape[1]}")
+        return relu(points @ self.directions.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +117,10 @@ class KernelFeatures:
 
     def __call__(self, X: Any) -> np.ndarray:
         """Return the matrix of features, one row for each point."""
-        return np.asarray(self.kernel(_points(X, "X"), self.points))
+        points = _points(X, "X")
+        if points.shape[1] != self.points.shape[1]:
+            raise ValueError(f"X must have {self.points.shape[1]} columns, got {points.shape[1]}")
+        return np.asarray(self.kernel(points, self.points))
 
 
 # ---------------------------------------------------------------------------------------------- least squares
@@ -156,9 +182,9 @@ def min_norm_solution(
         largest count as 0.
 
     Raises:
-        TypeError: if an argument is not numeric.
-        ValueError: if something is not finite, shapes disagree, `ridge` is negative, or the kernel's matrix is
-            not symmetric and positive semidefinite.
+        TypeError: if an argument is not numeric, or `kernel` is not a function.
+        ValueError: if something is not finite, shapes disagree, `ridge` is negative, the solution overflows, or the
+            kernel's matrix is not symmetric and positive semidefinite.
 
     Examples:
         ```python
@@ -180,14 +206,16 @@ def min_norm_solution(
         raise ValueError(f"ridge must be at least 0, got {ridge}")
     if kernel is None:
         return _fit_dense(points, targets, ridge, None)
+    if not callable(kernel):
+        raise TypeError(f"kernel must be a function of two sets of points, got {type(kernel).__name__}")
     return _fit_kernel(points, targets, kernel, ridge)
 
 
 def gradient_descent_limit(X: Any, y: Any, w0: Any = None) -> np.ndarray:
     r"""Return where gradient descent on the squared error ends: $w_0 + X^+ (y - X w_0)$.
 
-    Of all minimisers it is the one closest to the start. It is the limit for every constant step size below
-    $2/L$.
+    Of all minimisers it is the one closest to the start. On $\frac12 \|X w - y\|^2$ it is the limit for every
+    constant step size below $2/\sigma_1^2$, with $\sigma_1$ the largest singular value of $X$.
 
     Args:
         X: the matrix (n, d).
@@ -300,14 +328,14 @@ def margins(scores: Any, labels: Any) -> np.ndarray:
 
 def check_labels(labels: Any, name: str, rows: int, classes: int | None = None) -> np.ndarray:
     """Return class numbers as an int64 array, one for each of `rows`, all from 0 and below `classes`."""
-    array = as_array(labels, name, kinds="iu", ndim=1).astype(np.int64)
+    array = as_array(labels, name, kinds="iu", ndim=1)
     if len(array) != rows:
         raise ValueError(f"{name} must have one entry for each of the {rows} points, got {len(array)}")
-    if array.min() < 0 or (classes is not None and array.max() >= classes):
-        bad = int(array.min() if array.min() < 0 else array.max())
+    lowest, highest = int(array.min()), int(array.max())
+    if lowest < 0 or highest >= (2**63 if classes is None else classes):
         upper = "" if classes is None else f" to {classes - 1}"
-        raise ValueError(f"{name} must be class numbers from 0{upper}, got {bad}")
-    return array
+        raise ValueError(f"{name} must be class numbers from 0{upper}, got {lowest if lowest < 0 else highest}")
+    return array.astype(np.int64)
 
 
 def _points(X: Any, name: str) -> np.ndarray:
@@ -333,9 +361,12 @@ def _fit_dense(
     rank = int(np.sum(values > threshold))
     left, values, right = left[:, :rank], values[:rank], right[:rank]
     # sigma / (sigma^2 + ridge), written so that no square under- or overflows
-    inverse = 1 / (values + ridge / values)
-    scaled = inverse[:, None] * (left.T @ targets.reshape(len(targets), -1))
-    w = (right.T @ scaled).reshape(matrix.shape[1], *targets.shape[1:])
+    with np.errstate(all="ignore"):  # what overflows is refused here
+        inverse = 1 / (values + ridge / values)
+        scaled = inverse[:, None] * (left.T @ targets.reshape(len(targets), -1))
+        w = (right.T @ scaled).reshape(matrix.shape[1], *targets.shape[1:])
+    if not np.isfinite(w).all():
+        raise ValueError("the solution overflows: X is too small, or X or y is too large; scale them")
     return LinearFit(w, _length(w), _residual(matrix @ w, targets), rank, features)
 
 

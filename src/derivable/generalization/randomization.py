@@ -221,7 +221,7 @@ class LabelFit:
         check_finite(points, "X")
         if points.shape[1] != self.sizes[0]:
             raise ValueError(f"X must have {self.sizes[0]} columns, got {points.shape[1]}")
-        ready = _normalise(points, self.center, self.scale)
+        ready = _normalise(points, self.center, self.scale, "X")
         return _scores(self.parameters, np.array(self.sizes), ready)
 
     @property
@@ -351,6 +351,8 @@ def fit_random_labels(
             raise ValueError(f"test[0] must have {points.shape[1]} columns, as X, got {test_points.shape[1]}")
         test_labels = check_labels(test[1], "test[1]", len(test_points))
         classes = max(classes, int(test_labels.max()) + 1)
+    if isinstance(hidden, (int, np.integer)):
+        raise TypeError(f"hidden must be a sequence of sizes, got the int {hidden}: write hidden=({hidden},)")
     widths = [check_count(h, "each size in hidden") for h in hidden]
     epochs, batch = check_count(epochs, "epochs"), check_count(batch, "batch")
     step, decay = check_positive(step, "step"), check_number(weight_decay, "weight_decay")
@@ -362,9 +364,12 @@ def fit_random_labels(
     labels = corrupt_labels(true, fraction, classes=classes, seed=seed)
     rng = stream(seed, "training")
     sizes = np.array([points.shape[1], *widths, classes])
-    center = points.mean(axis=0, dtype=np.float64)
-    scale = float(np.sqrt(np.mean((points - center) ** 2))) or 1.0
-    inside, outside = _normalise(points, center, scale), _normalise(test_points, center, scale)
+    with np.errstate(all="ignore"):
+        center = points.mean(axis=0, dtype=np.float64)
+    if not np.isfinite(center).all():
+        raise ValueError("X is too large: its mean overflows; scale it")
+    scale = _root_mean_square(points - center) or 1.0
+    inside, outside = _normalise(points, center, scale, "X"), _normalise(test_points, center, scale, "test[0]")
     w = initial_parameters(sizes, rng)
     work = make_workspace(sizes, max(len(inside), len(outside)), batch)
     per_epoch = -(-len(inside) // batch)
@@ -405,8 +410,18 @@ def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(scores.argmax(axis=1) == labels))
 
 
-def _normalise(points: np.ndarray, center: np.ndarray, scale: float) -> np.ndarray:
-    return np.ascontiguousarray((points - center) / scale, dtype=np.float32)
+def _root_mean_square(array: np.ndarray) -> float:
+    """Return the root of the mean of the squares; no square over- or underflows."""
+    largest = float(np.abs(array).max())
+    return largest * float(np.sqrt(np.mean((array / largest) ** 2))) if largest > 0 else 0.0
+
+
+def _normalise(points: np.ndarray, center: np.ndarray, scale: float, name: str) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        ready = np.ascontiguousarray((points - center) / scale, dtype=np.float32)
+    if not np.isfinite(ready).all():
+        raise ValueError(f"{name} holds points too far from the training points for single precision")
+    return ready
 
 
 def _scores(w: np.ndarray, sizes: np.ndarray, ready: np.ndarray, work: Workspace | None = None) -> np.ndarray:
