@@ -82,10 +82,18 @@ def test_local_sgd_on_one_shard_is_sgd(client, data):
     np.testing.assert_allclose(run.last, alone.last, rtol=1e-13)
 
     # Two shards with minimisers 0 and 1.5 of their own and curvatures 1 and 4: after many local steps the mean of the
-    # two,
-    # synchronously that of all rows, (1 * 0 + 4 * 1.5) / 5.
+    # two, synchronously that of all rows, (1 * 0 + 4 * 1.5) / 5.
     ones = np.ones((2, 1))
     lots = [(ones, np.zeros(2)), (2 * ones, np.full(2, 3.0))]
     far = dv.local_sgd(client, gradient, np.zeros(1), lots, step=0.1, rounds=1, local_steps=1000)
     together = dv.distributed_sgd(client, gradient, np.zeros(1), lots, step=0.3, epochs=20, batch=4)
     np.testing.assert_allclose([far.last[0], together.last[0]], [0.75, 1.2], rtol=1e-9)
+
+
+def test_points_and_labels_that_do_not_fit_are_named(client, data):
+    X, y = data
+    options = {"step": 0.1, "epochs": 1, "batch": 60}
+    with pytest.raises(ValueError, match="w0 must be an array of 5 numbers"):
+        dv.distributed_sgd(client, dv.losses.squared.gradient, np.zeros(3), data, **options)
+    with pytest.raises(ValueError, match=r"a shard\[1\] must hold the labels"):
+        dv.distributed_sgd(client, dv.losses.logistic.gradient, np.zeros(5), (X, (y > 0).astype(float)), **options)

@@ -49,10 +49,8 @@ def distributed_sgd(
 
     Each step sends the point to the workers and brings one sum of gradients back from each shard. The rows of each
     batch are those of `sgd` with the same seed, and the sums are added in the order of the shards, whichever worker
-    made
-    them: the points are those of `sgd` up to rounding. If a worker dies, Dask makes its shards anew elsewhere and
-    repeats
-    what is missing; the run is the same.
+    made them: the points are those of `sgd` up to rounding. If a worker dies, Dask makes its shards anew elsewhere and
+    repeats what is missing; the run is the same.
 
     Args:
         client: a `dask.distributed.Client`.
@@ -88,6 +86,7 @@ def distributed_sgd(
         1604.00981. M. Rocklin, *Dask: parallel computation with blocked algorithms and task scheduling*, SciPy 2015.
     """
     pieces, counts = _spread(client, data, shards)
+    client.gather([client.submit(_check, gradient, w0, p) for p in pieces])
     n, ends = sum(counts), np.cumsum(counts)
     batch, epochs = check_count(batch, "batch"), check_count(epochs, "epochs")
     if batch > n:
@@ -224,6 +223,12 @@ def _load(shard: Any) -> tuple[np.ndarray, ...]:
     arrays = prepare_data(shard() if callable(shard) else shard, "a shard")
     refuse_nan(arrays, "a shard")
     return arrays
+
+
+def _check(gradient: Any, w0: Any, shard: tuple[np.ndarray, ...]) -> None:
+    if check := getattr(gradient, "check", None):
+        parameters = Parameters(w0)
+        check(shard, w0 if parameters.kind == "number" else parameters.w, "a shard")
 
 
 def _rows(shard: tuple[np.ndarray, ...]) -> int:
