@@ -101,13 +101,13 @@ def spread(slope: float, x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
 @kernel(forceinline=True)
 def logistic_slope(z: float, y: float) -> float:
     """Return the derivative of log(1 + exp(-y z)) by z."""
-    return -y / (1 + np.exp(y * z))
+    return -float(y) / (1 + np.exp(y * z))  # float: the negative of an unsigned label would wrap around
 
 
 @kernel
 def logistic_value(w: np.ndarray, x: np.ndarray, y: float) -> float:
     """Return log(1 + exp(-y z)), without overflow."""
-    m = -y * inner(w, x)
+    m = -float(y) * inner(w, x)
     return max(m, 0.0) + np.log1p(np.exp(-abs(m)))
 
 
@@ -126,7 +126,7 @@ def hinge_value(w: np.ndarray, x: np.ndarray, y: float) -> float:
 @kernel
 def hinge_slope(z: float, y: float) -> float:
     """Return a subderivative of max(0, 1 - y z): 0 where y z > 1, and -y elsewhere, the kink included."""
-    return -y if y * z <= 1 else 0.0
+    return -float(y) if y * z <= 1 else 0.0
 
 
 @kernel
@@ -205,7 +205,7 @@ def hinge_batch_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.nd
     out[:] = 0
     for i in range(X.shape[0]):
         if y[i] * inner(w, X[i]) <= 1:
-            add_row(-y[i] / X.shape[0], X[i], w, out)
+            add_row(-float(y[i]) / X.shape[0], X[i], w, out)
 
 
 @kernel
