@@ -518,7 +518,8 @@ def _prepare_plain(
     """The same without a compiler: a plain function of the parameters and the rows."""
     scalar = parameters.kind == "number"
     if not callable(target):
-        raise TypeError(f"{name} must be a function, got {type(target).__name__}")
+        attribute = f": give its attribute {name}" if hasattr(target, name) else ""  # a Loss holds both
+        raise TypeError(f"{name} must be a function, got {target!r}{attribute}")
     _check_arity(target, name, len(data), len(args), into, batched)
 
     def plain(v: Any, *items: Any) -> Any:

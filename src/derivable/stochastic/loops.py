@@ -615,7 +615,7 @@ def sgd(
             if (a.dtype, a.shape[1:]) != (b.dtype, b.shape[1:]):
                 raise ValueError(
                     "held_out must be arrays of the shapes and dtypes of data, but for the number of rows: "
-                    f"held_out[{k}] has rows of {a.dtype} and shape {a.shape[1:]}, data[{k}] {b.dtype} and {b.shape[1:]}"
+                    f"held_out[{k}] has rows of {a.dtype}, shape {a.shape[1:]}, data[{k}] of {b.dtype}, {b.shape[1:]}"
                 )
         if check := getattr(gradient, "check", None):
             check(others, w0 if parameters.kind == "number" else parameters.w, "held_out")

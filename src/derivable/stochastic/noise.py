@@ -216,8 +216,9 @@ def noise_ball(
     sums = np.cumsum(powers, axis=0)
     centred = k3 * np.cumsum(powers[:, :, None] * powers[:, None, :], axis=0) - sums[:, :, None] * sums[:, None, :]
     drawn = eta**2 * C * ((n - k3) * squares + centred) / (n - 1)
-    loss = eta * (a[:, None] + a[None] - eta * a[:, None] * a[None])  # 1 - r_i r_j
-    end = drawn[-1] / np.where(rr > 0, loss * squares[-1], 1 - rr**n)
+    # 1 - (r_i r_j)^n is 1 - r_i r_j times q_n.
+    forgotten = np.add.outer(eta * a, eta * a) - np.multiply.outer(eta * a, eta * a)  # 1 - r_i r_j
+    end = drawn[-1] / np.where(rr > 0, forgotten * squares[-1], 1 - rr**n)
     inside = rr**k3 * end + drawn
     result = Q @ inside @ Q.T
     return result[:, 0, 0] if scalar else result
