@@ -299,6 +299,13 @@ def test_schedules(step):
     np.testing.assert_allclose(np.broadcast_to(run.step_sizes, 50), [size(t) for t in range(1, 51)], rtol=1e-14)
 
 
+def test_cosine_stays_at_its_floor():
+    schedule = dv.schedules.cosine(0.5, 10, 0.01)  # elsewhere it has risen again, restarted or divided by 0
+    assert schedule(1) == 0.5
+    np.testing.assert_allclose([schedule(t) for t in (11, 12, 20, 21, 10**15)], 0.01, rtol=1e-14)
+    assert np.all(np.diff([schedule(t) for t in range(1, 12)]) < 0)
+
+
 # ----------------------------------------------------------------------------------------- records and stops
 
 
