@@ -60,6 +60,10 @@ def test_run_equals_the_one_machine_run_and_survives_a_killed_worker(client, dat
     batched = dv.distributed_sgd(client, squared.batch_gradient, np.zeros(D), data, batched=True, shards=3, **options)
     np.testing.assert_allclose(batched.last, alone.last, rtol=1e-13, atol=1e-14)
 
+    falling = {**options, "step": dv.schedules.inverse(0.05, 0.1)}
+    sizes = dv.distributed_sgd(client, squared.gradient, np.zeros(D), data, **falling).step_sizes
+    np.testing.assert_array_equal(sizes, dv.sgd(squared.gradient, np.zeros(D), data, **falling).step_sizes)
+
     # Kill the process of one worker while the steps go on.
     pids = list(client.run(os.getpid).values())
     killed = threading.Timer(0.2, os.kill, (pids[0], 9))
@@ -97,3 +101,5 @@ def test_points_and_labels_that_do_not_fit_are_named(client, data):
         dv.distributed_sgd(client, dv.losses.squared.gradient, np.zeros(3), data, **options)
     with pytest.raises(ValueError, match=r"a shard\[1\] must hold the labels"):
         dv.distributed_sgd(client, dv.losses.logistic.gradient, np.zeros(5), (X, (y > 0).astype(float)), **options)
+    with pytest.raises(TypeError, match="weight_decay must be a real number"):
+        dv.distributed_sgd(client, dv.losses.squared.gradient, np.zeros(5), data, weight_decay=np.ones(5), **options)

@@ -17,9 +17,9 @@ from derivable.descent.functions import launch, prepare_args
 from derivable.stochastic.components import Parameters, prepare_component, prepare_data, refuse_nan
 from derivable.stochastic.loops import StochasticTrajectory, mean_value, sample, sgd
 from derivable.stochastic.orders import Order, sample_order
-from derivable.stochastic.schedules import as_schedule
+from derivable.stochastic.schedules import CONSTANT, as_schedule, write_sizes
 from derivable.stochastic.updates import Adam, RMSProp, make_memory, make_rule, update
-from derivable.validation import as_array, check_count, check_positive
+from derivable.validation import as_array, check_count, check_number, check_positive
 
 __all__ = ["distributed_sgd", "local_sgd"]
 
@@ -97,9 +97,10 @@ def distributed_sgd(
     parameters = Parameters(w0)
     u = parameters.flat
     settings = make_rule(rule, momentum, nesterov, clip)
-    decay = np.full(
-        u.size if weight_decay else 0, check_positive(weight_decay, "weight_decay") if weight_decay else 0.0
-    )
+    shrink = check_number(weight_decay, "weight_decay")
+    if shrink < 0:
+        raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
+    decay = np.full(u.size if shrink > 0 else 0, shrink)
     memory = make_memory(settings, decay, u.size, u.dtype)
     points, norms, values = [u.copy()], [], []
 
@@ -286,13 +287,17 @@ def _finish(
     kept = np.arange(len(points)) * period + 1
     steps = int(kept[-1]) - 1
     best = points[int(np.argmin(values))] if values else None
+    sizes: Any = schedule.a
+    if schedule.kind != CONSTANT or schedule.warmup:
+        sizes = np.empty(steps)
+        write_sizes(*schedule.numbers, sizes)
     return StochasticTrajectory(
         iterates=parameters.many(as_array(points, "points")),
         kept=kept,
         last=parameters.public(points[-1]),
         average=None,
         steps=steps,
-        step_sizes=schedule.a if len(schedule.table) == 0 else schedule.table,
+        step_sizes=sizes,
         gradient_norms=np.array(norms),
         values=np.array(values) if values else None,
         best=None if best is None else parameters.public(best),
