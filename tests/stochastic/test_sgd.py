@@ -587,6 +587,12 @@ def test_weight_decay_in_single_precision_keeps_its_size():
     np.testing.assert_allclose(lost, 20 * 9e-8, rtol=0.1)
 
 
+def test_eps_must_not_vanish_in_single_precision():
+    for rule in (dv.Adam(eps=1e-60), dv.RMSProp(eps=1e-60)):
+        with pytest.raises(ValueError, match="eps must be greater than 0 in float32, got 1e-60"):
+            dv.sgd(pull, np.zeros(2, np.float32), (np.ones(3, np.float32),), step=0.1, epochs=1, rule=rule)
+
+
 def no_pull(w, x, out):
     out[:] = 0
 

@@ -151,7 +151,9 @@ def make_rule(rule: Any, momentum: Any, nesterov: Any, clip: Any) -> Rule:
 
 
 def make_memory(rule: Rule, decay: np.ndarray, n: int, dtype: Any) -> Memory:
-    """Return the zeros from which a rule starts."""
+    """Return the zeros from which a rule starts; ValueError if its eps is 0 in the precision of the run."""
+    if rule.kind != PLAIN and not np.dtype(dtype).type(rule.eps) > 0:
+        raise ValueError(f"eps must be greater than 0 in {np.dtype(dtype)}, got {rule.eps}: 0/0 would follow")
     first = n if rule.momentum > 0 or rule.kind == ADAM else 0
     second = n if rule.kind != PLAIN else 0
     third = n if rule.kind == RMSPROP and rule.flag else 0
