@@ -60,6 +60,10 @@ def test_run_equals_the_one_machine_run_and_survives_a_killed_worker(client, dat
     batched = dv.distributed_sgd(client, squared.batch_gradient, np.zeros(D), data, batched=True, shards=3, **options)
     np.testing.assert_allclose(batched.last, alone.last, rtol=1e-13, atol=1e-14)
 
+    falling = {**options, "step": dv.schedules.inverse(0.05, 0.1)}
+    sizes = dv.distributed_sgd(client, squared.gradient, np.zeros(D), data, **falling).step_sizes
+    np.testing.assert_array_equal(sizes, dv.sgd(squared.gradient, np.zeros(D), data, **falling).step_sizes)
+
     # Kill the process of one worker while the steps go on.
     pids = list(client.run(os.getpid).values())
     killed = threading.Timer(0.2, os.kill, (pids[0], 9))
@@ -82,10 +86,20 @@ def test_local_sgd_on_one_shard_is_sgd(client, data):
     np.testing.assert_allclose(run.last, alone.last, rtol=1e-13)
 
     # Two shards with minimisers 0 and 1.5 of their own and curvatures 1 and 4: after many local steps the mean of the
-    # two,
-    # synchronously that of all rows, (1 * 0 + 4 * 1.5) / 5.
+    # two, synchronously that of all rows, (1 * 0 + 4 * 1.5) / 5.
     ones = np.ones((2, 1))
     lots = [(ones, np.zeros(2)), (2 * ones, np.full(2, 3.0))]
     far = dv.local_sgd(client, gradient, np.zeros(1), lots, step=0.1, rounds=1, local_steps=1000)
     together = dv.distributed_sgd(client, gradient, np.zeros(1), lots, step=0.3, epochs=20, batch=4)
     np.testing.assert_allclose([far.last[0], together.last[0]], [0.75, 1.2], rtol=1e-9)
+
+
+def test_points_and_labels_that_do_not_fit_are_named(client, data):
+    X, y = data
+    options = {"step": 0.1, "epochs": 1, "batch": 60}
+    with pytest.raises(ValueError, match="w0 must be an array of 5 numbers"):
+        dv.distributed_sgd(client, dv.losses.squared.gradient, np.zeros(3), data, **options)
+    with pytest.raises(ValueError, match=r"a shard\[1\] must hold the labels"):
+        dv.distributed_sgd(client, dv.losses.logistic.gradient, np.zeros(5), (X, (y > 0).astype(float)), **options)
+    with pytest.raises(TypeError, match="weight_decay must be a real number"):
+        dv.distributed_sgd(client, dv.losses.squared.gradient, np.zeros(5), data, weight_decay=np.ones(5), **options)

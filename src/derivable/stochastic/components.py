@@ -11,6 +11,7 @@ The file has four parts: parameters as one vector, the data, the calls, compilin
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -463,10 +464,12 @@ def prepare_component(
         return np.concatenate([np.asarray(a).reshape(-1) for a in _flatten(result)])
 
     if numba.config.DISABLE_JIT:
-        return _prepare_plain(target, name, parameters, scalar, into is not None, returns, call)
+        return _prepare_plain(target, name, parameters, data, args, into is not None, batched, returns, call)
     if not is_jitted(target):
         if hasattr(function, "into") and scalar:
             raise TypeError(f"{name} writes into an array, but w0 is a number: give w0 as an array of one element")
+        if hasattr(target, name):  # a Loss, which holds both
+            raise TypeError(f"{name} must be a function, got {target!r}: give its attribute {name}")
         kind = "a plain Python function" if inspect.isroutine(target) else f"{type(target).__name__}"
         got = f"{kind} {getattr(target, '__name__', '')}".strip()
         raise TypeError(
@@ -491,7 +494,7 @@ def prepare_component(
         wanted.append(point)
         labels.append("out")
     _check_arity(target, name, len(data), len(args), into is not None, batched)
-    signature = _compile(target, name, tuple(wanted), labels)
+    signature = _compile(target, name, tuple(wanted), labels, batched)
     result = signature.return_type
     if returns == "value":
         if not isinstance(result, (types.Integer, types.Float, types.Boolean)):
@@ -502,11 +505,22 @@ def prepare_component(
 
 
 def _prepare_plain(
-    target: Any, name: str, parameters: Parameters, scalar: bool, into: bool, returns: str, call: Callable[..., Any]
+    target: Any,
+    name: str,
+    parameters: Parameters,
+    data: tuple[np.ndarray, ...],
+    args: tuple[Any, ...],
+    into: bool,
+    batched: bool,
+    returns: str,
+    call: Callable[..., Any],
 ) -> Component:
     """The same without a compiler: a plain function of the parameters and the rows."""
+    scalar = parameters.kind == "number"
     if not callable(target):
-        raise TypeError(f"{name} must be a function, got {type(target).__name__}")
+        attribute = f": give its attribute {name}" if hasattr(target, name) else ""  # a Loss holds both
+        raise TypeError(f"{name} must be a function, got {target!r}{attribute}")
+    _check_arity(target, name, len(data), len(args), into, batched)
 
     def plain(v: Any, *items: Any) -> Any:
         if into:
@@ -516,6 +530,7 @@ def _prepare_plain(
         result = target(v[0] if scalar else v, *items)
         if returns == "value":
             return float(result)
+        _check_parts(result, parameters.w, name)
         if isinstance(result, tuple):
             return result
         return np.asarray(result).reshape(1) if scalar else np.asarray(result)
@@ -523,11 +538,22 @@ def _prepare_plain(
     return Component(plain, None, parameters.flat.dtype, call)
 
 
+def _check_parts(result: Any, w: Any, name: str) -> None:
+    """Raise TypeError unless a gradient is a tuple where the parameters are one."""
+    if isinstance(w, tuple):
+        if not isinstance(result, tuple) or len(result) != len(w):
+            raise TypeError(f"{name} must return a tuple of {len(w)} arrays, like w, got {type(result).__name__}")
+        for part, own in zip(result, w, strict=True):
+            _check_parts(part, own, name)
+    elif isinstance(result, tuple):
+        raise TypeError(f"{name} must return an array or a number, like w, got a tuple")
+
+
 def _check_arity(target: Any, name: str, rows: int, extra: int, into: bool, batched: bool) -> None:
     what = "batch" if batched else "row"
     shape = f"{name}(w, {what} of each of {rows} data array(s), {extra} of args{', out' if into else ''})"
     try:
-        signature = inspect.signature(target.py_func)
+        signature = inspect.signature(getattr(target, "py_func", target))
     except (AttributeError, TypeError, ValueError):
         return
     try:
@@ -536,7 +562,7 @@ def _check_arity(target: Any, name: str, rows: int, extra: int, into: bool, batc
         raise TypeError(f"{name} is called as {shape}, but it is {target.__name__}{signature}") from None
 
 
-def _compile(target: Any, name: str, wanted: tuple[Any, ...], labels: list[str]) -> Any:
+def _compile(target: Any, name: str, wanted: tuple[Any, ...], labels: list[str], batched: bool) -> Any:
     """Compile for exactly these types, or find among fixed signatures one that takes them."""
     kinds = ", ".join(f"{n}: {describe(t)}" for n, t in zip(labels, wanted, strict=True))
     if wanted not in target.overloads and not getattr(target, "_can_compile", True):
@@ -551,12 +577,14 @@ def _compile(target: Any, name: str, wanted: tuple[Any, ...], labels: list[str])
     try:
         target.compile(wanted)
     except (NumbaError, TypeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Numba colours its reports for a terminal
+        lines = [line.strip() for line in plain.splitlines() if line.strip()]
         noise = ("Failed in", "During: ", "There are ", "- Of which", "Overload ", "No match", "* (", "raised from")
+        hint = "With batched=True it gets batches, not rows." if batched else "If it takes batches, give batched=True."
         cause = next((line for line in lines if not line.startswith(noise)), "nothing")
         raise TypeError(
             f"Numba cannot compile {name} {getattr(target, '__name__', '')!r} for {kinds}. It says: {cause[:300]}. "
-            "A gradient that takes batches needs batched=True. Call it on its own to see the whole report."
+            f"{hint} Call it on its own to see the whole report."
         ) from None
     return target.overloads[wanted].signature
 

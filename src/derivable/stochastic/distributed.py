@@ -17,9 +17,9 @@ from derivable.descent.functions import launch, prepare_args
 from derivable.stochastic.components import Parameters, prepare_component, prepare_data, refuse_nan
 from derivable.stochastic.loops import StochasticTrajectory, mean_value, sample, sgd
 from derivable.stochastic.orders import Order, sample_order
-from derivable.stochastic.schedules import as_schedule
+from derivable.stochastic.schedules import CONSTANT, as_schedule, write_sizes
 from derivable.stochastic.updates import Adam, RMSProp, make_memory, make_rule, update
-from derivable.validation import as_array, check_count, check_positive
+from derivable.validation import as_array, check_count, check_number, check_positive
 
 __all__ = ["distributed_sgd", "local_sgd"]
 
@@ -49,10 +49,8 @@ def distributed_sgd(
 
     Each step sends the point to the workers and brings one sum of gradients back from each shard. The rows of each
     batch are those of `sgd` with the same seed, and the sums are added in the order of the shards, whichever worker
-    made
-    them: the points are those of `sgd` up to rounding. If a worker dies, Dask makes its shards anew elsewhere and
-    repeats
-    what is missing; the run is the same.
+    made them: the points are those of `sgd` up to rounding. If a worker dies, Dask makes its shards anew elsewhere and
+    repeats what is missing; the run is the same.
 
     Args:
         client: a `dask.distributed.Client`.
@@ -88,6 +86,7 @@ def distributed_sgd(
         1604.00981. M. Rocklin, *Dask: parallel computation with blocked algorithms and task scheduling*, SciPy 2015.
     """
     pieces, counts = _spread(client, data, shards)
+    client.gather([client.submit(_check, gradient, w0, p) for p in pieces])
     n, ends = sum(counts), np.cumsum(counts)
     batch, epochs = check_count(batch, "batch"), check_count(epochs, "epochs")
     if batch > n:
@@ -98,9 +97,10 @@ def distributed_sgd(
     parameters = Parameters(w0)
     u = parameters.flat
     settings = make_rule(rule, momentum, nesterov, clip)
-    decay = np.full(
-        u.size if weight_decay else 0, check_positive(weight_decay, "weight_decay") if weight_decay else 0.0
-    )
+    shrink = check_number(weight_decay, "weight_decay")
+    if shrink < 0:
+        raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
+    decay = np.full(u.size if shrink > 0 else 0, shrink)
     memory = make_memory(settings, decay, u.size, u.dtype)
     points, norms, values = [u.copy()], [], []
 
@@ -226,6 +226,12 @@ def _load(shard: Any) -> tuple[np.ndarray, ...]:
     return arrays
 
 
+def _check(gradient: Any, w0: Any, shard: tuple[np.ndarray, ...]) -> None:
+    if check := getattr(gradient, "check", None):
+        parameters = Parameters(w0)
+        check(shard, w0 if parameters.kind == "number" else parameters.w, "a shard")
+
+
 def _rows(shard: tuple[np.ndarray, ...]) -> int:
     return len(shard[0])
 
@@ -281,13 +287,17 @@ def _finish(
     kept = np.arange(len(points)) * period + 1
     steps = int(kept[-1]) - 1
     best = points[int(np.argmin(values))] if values else None
+    sizes: Any = schedule.a
+    if schedule.kind != CONSTANT or schedule.warmup:
+        sizes = np.empty(steps)
+        write_sizes(*schedule.numbers, sizes)
     return StochasticTrajectory(
         iterates=parameters.many(as_array(points, "points")),
         kept=kept,
         last=parameters.public(points[-1]),
         average=None,
         steps=steps,
-        step_sizes=schedule.a if len(schedule.table) == 0 else schedule.table,
+        step_sizes=sizes,
         gradient_norms=np.array(norms),
         values=np.array(values) if values else None,
         best=None if best is None else parameters.public(best),

@@ -39,7 +39,18 @@ from derivable.stochastic.components import (
 from derivable.stochastic.linear import AHEAD, first_product, linear_steps, write_gradient
 from derivable.stochastic.orders import CYCLIC, MOST_ROWS, ORDERS, Order, check_seed, fill_order
 from derivable.stochastic.schedules import CONSTANT, Schedule, as_schedule, step_size, write_sizes
-from derivable.stochastic.updates import ADAM, PLAIN, Adam, Memory, RMSProp, Rule, make_memory, make_rule, update
+from derivable.stochastic.updates import (
+    ADAM,
+    PLAIN,
+    Adam,
+    Memory,
+    RMSProp,
+    Rule,
+    check_flag,
+    make_memory,
+    make_rule,
+    update,
+)
 from derivable.validation import as_array, check_choice, check_count, check_finite, check_number
 
 __all__ = ["StochasticTrajectory", "sgd"]
@@ -47,6 +58,7 @@ __all__ = ["StochasticTrajectory", "sgd"]
 # Why the kernel returned to Python before its last point.
 VISITED, STOPPED, NOT_FINITE, BAD_VALUE, WRONG_SHAPE = range(5)
 
+MOST_STEPS = 2**62
 CHECK = 1024  # steps between two looks at whether the point is still finite
 
 
@@ -557,17 +569,23 @@ def sgd(
     batch = check_count(batch, "batch")
     if batch > n:
         raise ValueError(f"batch must be at most the number of rows, {n}, got {batch}")
-    for flag, name in ((batched, "batched"), (drop_last, "drop_last"), (nesterov, "nesterov"), (progress, "progress")):
-        if not isinstance(flag, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {flag!r}")
+    for flag, name in (
+        (batched, "batched"),
+        (drop_last, "drop_last"),
+        (progress, "progress"),
+        (allow_nan, "allow_nan"),
+    ):
+        check_flag(flag, name)
     per_epoch = n // batch if drop_last else -(-n // batch)
     if (epochs is None) == (steps is None):
         raise ValueError("give either epochs or steps")
     total = check_count(steps, "steps") if steps is not None else check_count(epochs, "epochs") * per_epoch
+    if total > MOST_STEPS:
+        raise ValueError(f"{'epochs' if steps is None else 'steps'} must make at most {MOST_STEPS} steps, got {total}")
     kind = ORDERS.index(check_choice(order, "order", ORDERS))
-    if check := getattr(gradient, "check", None):
-        check(data)
     parameters = Parameters(w0)
+    if check := getattr(gradient, "check", None):
+        check(data, w0 if parameters.kind == "number" else parameters.w)
     shortcut = _shortcut(gradient, parameters, data, batched)
     # A NaN in a row of a linear model turns up in the point: where all rows come up, one look at the end of the first
     # epoch does, and saves a pass over the data.
@@ -588,8 +606,19 @@ def sgd(
         others = prepare_data(held_out, "held_out")
         if not allow_nan:
             refuse_nan(others, "held_out")
-        if [(a.dtype, a.shape[1:]) for a in others] != [(a.dtype, a.shape[1:]) for a in data]:
-            raise ValueError("held_out must be arrays of the shapes and dtypes of data, but for the number of rows")
+        if len(others) != len(data):
+            raise ValueError(f"held_out must hold as many arrays as data, {len(data)}, got {len(others)}")
+        others = tuple(
+            a.astype(b.dtype) if np.can_cast(a.dtype, b.dtype) else a for a, b in zip(others, data, strict=True)
+        )
+        for k, (a, b) in enumerate(zip(others, data, strict=True)):
+            if (a.dtype, a.shape[1:]) != (b.dtype, b.shape[1:]):
+                raise ValueError(
+                    "held_out must be arrays of the shapes and dtypes of data, but for the number of rows: "
+                    f"held_out[{k}] has rows of {a.dtype}, shape {a.shape[1:]}, data[{k}] of {b.dtype}, {b.shape[1:]}"
+                )
+        if check := getattr(gradient, "check", None):
+            check(others, w0 if parameters.kind == "number" else parameters.w, "held_out")
     slope = prepare_component(gradient, "gradient", parameters, data, args, batched=batched, returns="gradient")
     loss = None
     if value is not None:

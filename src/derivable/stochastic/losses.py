@@ -33,12 +33,22 @@ class LinearGradient(InPlace):
         super().__init__(into)
         self.slope, self.labels = slope, labels
 
-    def check(self, data: tuple[np.ndarray, ...]) -> None:
-        """Raise ValueError if `data` are not rows and their labels."""
+    def check(self, data: tuple[np.ndarray, ...], w: Any, name: str = "data") -> None:
+        """Raise ValueError if `data` are not rows and their labels, or `w` does not fit the rows."""
         if len(data) != 2 or data[0].ndim != 2 or data[1].ndim != 1:
-            raise ValueError(f"data must be (X, y), got arrays of {[x.ndim for x in data]} dimension(s)")
-        if self.labels and not np.isin(data[1], self.labels).all():
-            raise ValueError(f"data[1] must hold the labels +1 and -1, got {np.unique(data[1])[:5]}")
+            raise ValueError(f"{name} must be (X, y), got arrays of {[x.ndim for x in data]} dimension(s)")
+        if any(x.dtype.kind == "c" for x in data):
+            raise TypeError(f"{name} must hold real numbers, got dtypes {[str(x.dtype) for x in data]}")
+        d = data[0].shape[1]
+        if not isinstance(w, np.ndarray) or w.shape not in ((d,), (d + 1,)):
+            got = f"the shape {w.shape}" if isinstance(w, np.ndarray) else type(w).__name__
+            raise ValueError(
+                f"w0 must be an array of {d} numbers, one for each column of {name}[0], or of {d + 1} with the "
+                f"intercept, got {got}"
+            )
+        y = data[1]
+        if self.labels and not np.isin(y, self.labels).all() and not np.isnan(y).any():
+            raise ValueError(f"{name}[1] must hold the labels +1 and -1, got {np.unique(y)[:5]}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +79,8 @@ class Loss:
 def inner(w: np.ndarray, x: np.ndarray) -> float:
     """Return the model's output for one row."""
     d = x.size
+    if w.size < d or w.size > d + 1:
+        raise ValueError("w must have as many entries as a row, or one more, the intercept")
     z = x.dtype.type(0.0)
     for j in range(d):
         z += x[j] * w[j]
@@ -89,13 +101,13 @@ def spread(slope: float, x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
 @kernel(forceinline=True)
 def logistic_slope(z: float, y: float) -> float:
     """Return the derivative of log(1 + exp(-y z)) by z."""
-    return -y / (1 + np.exp(y * z))
+    return -float(y) / (1 + np.exp(y * z))  # float: the negative of an unsigned label would wrap around
 
 
 @kernel
 def logistic_value(w: np.ndarray, x: np.ndarray, y: float) -> float:
     """Return log(1 + exp(-y z)), without overflow."""
-    m = -y * inner(w, x)
+    m = -float(y) * inner(w, x)
     return max(m, 0.0) + np.log1p(np.exp(-abs(m)))
 
 
@@ -114,7 +126,7 @@ def hinge_value(w: np.ndarray, x: np.ndarray, y: float) -> float:
 @kernel
 def hinge_slope(z: float, y: float) -> float:
     """Return a subderivative of max(0, 1 - y z): 0 where y z > 1, and -y elsewhere, the kink included."""
-    return -y if y * z <= 1 else 0.0
+    return -float(y) if y * z <= 1 else 0.0
 
 
 @kernel
@@ -193,7 +205,7 @@ def hinge_batch_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.nd
     out[:] = 0
     for i in range(X.shape[0]):
         if y[i] * inner(w, X[i]) <= 1:
-            add_row(-y[i] / X.shape[0], X[i], w, out)
+            add_row(-float(y[i]) / X.shape[0], X[i], w, out)
 
 
 @kernel

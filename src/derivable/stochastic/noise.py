@@ -13,6 +13,7 @@ import numpy as np
 
 from derivable.descent.functions import prepare_args
 from derivable.stochastic.components import Parameters, prepare_component, prepare_data, refuse_nan
+from derivable.stochastic.updates import check_flag
 from derivable.validation import as_array, check_choice, check_count, check_finite, check_number, check_positive
 
 __all__ = ["ExpectedStep", "expected_step", "noise_ball"]
@@ -88,7 +89,10 @@ def expected_step(
     data, args = prepare_data(data), prepare_args(args)
     refuse_nan(data)
     eta = check_positive(step, "step")
+    check_flag(total, "total")
     parameters = Parameters(w)
+    if check := getattr(gradient, "check", None):
+        check(data, w if parameters.kind == "number" else parameters.w)
     slope = prepare_component(gradient, "gradient", parameters, data, args, batched=False, returns="gradient")
     loss = prepare_component(value, "value", parameters, data, args, batched=False, returns="value")
     n = len(data[0])
@@ -105,11 +109,11 @@ def expected_step(
     def after(size: float) -> np.ndarray:
         return np.array([f((point - size * g).astype(parameters.flat.dtype)) for g in gradients])
 
-    before, reached, halfway = f(parameters.flat), after(eta), after(eta / 2)
+    before, reached = f(parameters.flat), after(eta)
     mean = gradients.mean(axis=0)
-    # E f along the step size is a parabola through three known points, if f is quadratic.
-    bend = 2 * (reached.mean() - 2 * halfway.mean() + before) / eta**2
-    slant = (4 * halfway.mean() - reached.mean() - 3 * before) / eta
+    # If f is quadratic, E f is a parabola in the step size: two values and the slope at 0 determine it.
+    slant = -scale * float(mean @ mean)
+    bend = (reached.mean() - before - slant * eta) / eta**2
     best = -slant / (2 * bend) if bend > 0 else np.nan
     return ExpectedStep(
         before=before,
@@ -173,6 +177,8 @@ def noise_ball(
     """
     eta, b = check_positive(step, "step"), check_count(batch, "batch")
     check_choice(order, "order", ("replacement", "shuffle"))
+    if order == "replacement" and n is not None:
+        raise ValueError("n must be None for order='replacement', where the number of rows does not matter")
     scalar = np.ndim(curvature) == 0 and np.ndim(noise) == 0
     if scalar:
         A = np.array([[check_positive(curvature, "curvature")]])
@@ -198,16 +204,21 @@ def noise_ball(
         raise ValueError("order='shuffle' needs n, the number of rows")
     n = check_count(n, "n", least=2)
     r = 1 - eta * a  # the factor of one step along each axis
+    rr = np.multiply.outer(r, r)
     k = np.arange(1, n + 1)[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sums = np.where(r == 1, k, (1 - r**k) / (1 - r))  # of r^0 ... r^(k-1)
-        rr = np.multiply.outer(r, r)
-        k3 = k[:, :, None]
-        squares = np.where(rr == 1, k3, (1 - rr**k3) / (1 - rr))  # of (r_i r_j)^0 ... (r_i r_j)^(k-1)
-    # Draws of a permutation have the covariance -C/(n - 1) with each other.
-    products = sums[:, :, None] * sums[:, None, :]
-    drawn = eta**2 * C * (squares - (products - squares) / (n - 1))
-    end = drawn[-1] / (1 - rr**n)
+    k3 = k[:, :, None]
+    squares = np.cumsum(rr ** (k3 - 1), axis=0)  # (r_i r_j)^0 + ... + (r_i r_j)^(k-1)
+    # Draws of a permutation have the covariance -C/(n - 1) with each other. In terms of the sums s_k and q_k of the
+    # chapter the variance is n q_k - s_k^2, a difference of nearly equal numbers for small steps: it is (n - k) q_k and
+    # what k q_k - s_k^2 is, k times the sum of squares of the powers' deviations from their mean. Here the powers less
+    # 1, r^m - 1 = -eta a (1 + ... + r^(m-1)), take their place.
+    powers = np.concatenate([np.zeros((1, a.size)), -eta * a * np.cumsum(r ** (k[:-1] - 1), axis=0)])
+    sums = np.cumsum(powers, axis=0)
+    centred = k3 * np.cumsum(powers[:, :, None] * powers[:, None, :], axis=0) - sums[:, :, None] * sums[:, None, :]
+    drawn = eta**2 * C * ((n - k3) * squares + centred) / (n - 1)
+    # 1 - (r_i r_j)^n is 1 - r_i r_j times q_n.
+    forgotten = np.add.outer(eta * a, eta * a) - np.multiply.outer(eta * a, eta * a)  # 1 - r_i r_j
+    end = drawn[-1] / np.where(rr > 0, forgotten * squares[-1], 1 - rr**n)
     inside = rr**k3 * end + drawn
     result = Q @ inside @ Q.T
     return result[:, 0, 0] if scalar else result

@@ -75,7 +75,7 @@ def sample_order(n: int, order: Order = "shuffle", *, seed: int = 0, epoch: int 
         order: "shuffle" (a new permutation each epoch), "shuffle_once" (the same permutation in every epoch), "cyclic"
             (0, 1, 2, ...), or "replacement" (`n` independent draws, each row equally likely at each).
         seed: an integer from 0 to 2**64 - 1.
-        epoch: the number of the epoch, from 0.
+        epoch: the number of the epoch, from 0, less than 2**63.
 
     Returns:
         The indices, int64 of shape `(n,)`. They depend on the arguments only, today and in every later version.
@@ -97,16 +97,18 @@ def sample_order(n: int, order: Order = "shuffle", *, seed: int = 0, epoch: int 
     References:
         G. L. Steele, D. Lea and C. H. Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014
         (SplitMix64). D. Lemire, *Fast random integer generation in an interval*, ACM Transactions on Modeling and
-        Computer
-        Simulation 29 (2019).
+        Computer Simulation 29 (2019).
     """
     n = check_count(n, "n")
     if n > MOST_ROWS:
         raise ValueError(f"n must be at most {MOST_ROWS}, got {n}")
     kind = ORDERS.index(check_choice(order, "order", ORDERS))
+    epoch = check_count(epoch, "epoch", least=0)
+    if epoch >= 2**63:
+        raise ValueError(f"epoch must be less than 2**63, got {epoch}")
     out = np.empty(n, np.int64)
     with np.errstate(over="ignore"):  # 64-bit numbers wrap around; without the JIT NumPy would warn
-        fill_order(out, kind, check_seed(seed), check_count(epoch, "epoch", least=0))
+        fill_order(out, kind, check_seed(seed), epoch)
     return out
 
 

@@ -66,6 +66,7 @@ class Adam:
         _check_fraction(self.beta1, "beta1")
         _check_fraction(self.beta2, "beta2")
         check_positive(self.eps, "eps")
+        check_flag(self.decoupled, "decoupled")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,13 @@ class RMSProp:
     def __post_init__(self) -> None:
         _check_fraction(self.alpha, "alpha")
         check_positive(self.eps, "eps")
+        check_flag(self.centered, "centered")
+
+
+def check_flag(value: Any, name: str) -> None:
+    """Raise TypeError unless `value` is True or False: a string would count as True."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 def _check_fraction(value: Any, name: str) -> float:
@@ -125,8 +133,7 @@ class Memory(NamedTuple):
 def make_rule(rule: Any, momentum: Any, nesterov: Any, clip: Any) -> Rule:
     """Check the hyperparameters of an update and write them down as numbers."""
     momentum = _check_fraction(momentum, "momentum")
-    if not isinstance(nesterov, (bool, np.bool_)):
-        raise TypeError(f"nesterov must be True or False, got {nesterov!r}")
+    check_flag(nesterov, "nesterov")
     if nesterov and (momentum == 0 or rule is not None):
         raise ValueError("nesterov needs momentum > 0, and no rule of its own")
     largest = np.inf if clip is None else check_positive(clip, "clip")
@@ -144,7 +151,9 @@ def make_rule(rule: Any, momentum: Any, nesterov: Any, clip: Any) -> Rule:
 
 
 def make_memory(rule: Rule, decay: np.ndarray, n: int, dtype: Any) -> Memory:
-    """Return the zeros from which a rule starts."""
+    """Return the zeros from which a rule starts; ValueError if its eps is 0 in the precision of the run."""
+    if rule.kind != PLAIN and not np.dtype(dtype).type(rule.eps) > 0:
+        raise ValueError(f"eps must be greater than 0 in {np.dtype(dtype)}, got {rule.eps}: 0/0 would follow")
     first = n if rule.momentum > 0 or rule.kind == ADAM else 0
     second = n if rule.kind != PLAIN else 0
     third = n if rule.kind == RMSPROP and rule.flag else 0
@@ -180,7 +189,7 @@ def update(
         decoupled = rule.kind == ADAM and rule.flag
         if decoupled:
             for i in range(n):
-                u[i] *= u.dtype.type(1 - step * decay[i])
+                u[i] -= u.dtype.type(step * decay[i]) * u[i]  # in float32, 1 - step * decay would lose digits
         else:
             for i in range(n):
                 h[i] += u.dtype.type(decay[i]) * u[i]
