@@ -13,7 +13,7 @@ site: $(VENV)/docs.installed  ## build the book into site/, strictly
 	$(RUN) -m mkdocs build --strict
 
 test: $(VENV)/test.installed  ## run all tests
-	$(RUN) -m pytest -n $(WORKERS) $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 outputs: $(VENV)/test.installed  ## rewrite the printed outputs in pages, README and docstrings
 	$(RUN) -m derivable_book.snippets --write
