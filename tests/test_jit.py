@@ -344,6 +344,8 @@ def obey_permissions():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be made read-only this way")
 @pytest.mark.parametrize("home", ["writable", "read-only"])
+# Another test of the process may have imported JAX, which warns of each fork; the child here only starts a program.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_a_read_only_install(tmp_path, home):
     shutil.copytree(
         ROOT / "src" / "derivable", tmp_path / "site" / "derivable", ignore=shutil.ignore_patterns("__pycache__")

@@ -27,7 +27,7 @@ def cases():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sabotage", cases())
+@pytest.mark.parametrize("sabotage", list(cases()))
 def test_sabotage_turns_the_snippet_red(sabotage, tmp_path):
     page = checking_blocks()[sabotage.claim][0][0]
     of_page = sabotage.file.startswith("docs/")

@@ -104,7 +104,8 @@ def fingerprint(function: Any, within: tuple[Any, ...] = ()) -> str:
         return f"{python.__module__}.{python.__qualname__}"
     code = python.__code__
     free = dict(zip(code.co_freevars, python.__closure__ or (), strict=True))
-    parts = [code.co_code.hex(), repr(code.co_names), repr(python.__defaults__)]
+    # The module too: what Numba stores of a caller looks for the callee's module when it is loaded.
+    parts = [str(python.__module__), code.co_code.hex(), repr(code.co_names), repr(python.__defaults__)]
     stack = [code]
     while stack:
         inner = stack.pop()
