@@ -62,7 +62,7 @@ def mathml(latex: str, display: bool = False) -> str:
         raise ValueError(str(error)) from error
     # The names of HTML's characters are not XML.
     text = re.sub(r"&(?!(?:lt|gt|amp|quot);)[A-Za-z]+;", lambda m: html.unescape(m.group()), text)
-    return text
+    return text.replace("\ufe00", "")  # a wish for another drawing of the letter before it, which the font has not
 
 
 def element(latex: str, display: bool, where: str) -> etree.Element:
