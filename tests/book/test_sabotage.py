@@ -18,7 +18,7 @@ from book.claims import ROOT, checking_blocks, sabotages
 
 
 def cases():
-    """Return one sabotage for each claim, and the further ones marked as exhaustive: `pytest -m exhaustive` runs them."""
+    """Return one sabotage for each claim, and the further ones marked: `pytest -m exhaustive` runs them."""
     seen = set()
     for sabotage in sabotages():
         marks = [pytest.mark.exhaustive] if sabotage.claim in seen else []
