@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter):
     missing = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        found = re.search(r"\b(torch|pytorch|jax|autograd|playwright|chromium)\b", reason, re.IGNORECASE)
+        found = re.search(r"\b(torch|pytorch|jax|autograd|pepit|distributed|playwright|chromium)\b", reason, re.IGNORECASE)
         kind = "comparisons with a peer" if "peer" in report.keywords else "browser tests"
         if "peer" in report.keywords or "browser" in report.keywords:
             missing[kind, found.group(1).lower().replace("pytorch", "torch") if found else "a peer"] += 1
