@@ -33,12 +33,15 @@ def pytest_collection_modifyitems(config, items):
         items[:] = kept
 
 
+PEERS = re.compile(r"\b(torch|pytorch|jax|autograd|pepit|distributed|playwright|chromium)\b", re.IGNORECASE)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say how many comparisons were left out because a peer or a browser is not installed."""
     missing = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        found = re.search(r"\b(torch|pytorch|jax|autograd|pepit|distributed|playwright|chromium)\b", reason, re.IGNORECASE)
+        found = PEERS.search(reason)
         kind = "comparisons with a peer" if "peer" in report.keywords else "browser tests"
         if "peer" in report.keywords or "browser" in report.keywords:
             missing[kind, found.group(1).lower().replace("pytorch", "torch") if found else "a peer"] += 1

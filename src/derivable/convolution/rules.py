@@ -79,7 +79,7 @@ class ConvolutionRule(ArrayRule):
                     raise Refused(f"{self.name}: {name} is {known!r}", "use ints, words, or tuples of ints")
                 return repr(known)
             if binding.kind.ndim or binding.kind.dtype not in "bi":
-                raise Refused(f"{self.name}: {name} is a {binding.kind}", "use an int, or a tuple of ints")
+                raise Refused(f"{self.name}: {name} is {binding.kind.a}", "use an int, or a tuple of ints")
             if binding.const is not None:
                 return repr(binding.const)
             values.append(binding)
@@ -94,7 +94,7 @@ class ConvolutionRule(ArrayRule):
                     continue
                 values.append(reader.as_value(binding, reader.node))
                 if not values[-1].kind.ndim:
-                    raise Refused(f"{self.name}: {name} is a {values[-1].kind}", "it must be an array")
+                    raise Refused(f"{self.name}: {name} is {values[-1].kind.a}", "it must be an array")
                 arrays.append(values[-1].kind)
             elif name in self.values:
                 shape = text(binding, name)
