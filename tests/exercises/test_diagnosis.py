@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from derivable.exercises.diagnosis import DIAGNOSERS, Evidence, describe, diagnose
 
+few = settings(max_examples=30)
 NUMBER = st.floats(0.3, 9.0)
 
 
@@ -33,6 +34,7 @@ WHOLE = [(1, 5), (2, 7), (3, 4), (6, 9), (4, 11)]
 ROWS = [(np.array([1.0, -2.0, 4.0, 0.5, 7.0]),), (np.array([0.3, 1.7, -5.0, 2.0]),), (np.array([3.0, 8.0, -1.0]),)]
 
 
+@few
 @given(st.integers(1, 9), st.sampled_from([2, 3, 0.5, 0.25, 1 / 3, -2, np.pi, 1 / np.sqrt(2)]))
 def test_a_constant_factor_is_found(k, c):
     right = smooth(k)
@@ -41,6 +43,7 @@ def test_a_constant_factor_is_found(k, c):
     assert "times the right one" in finding.message or "of the right one" in finding.message
 
 
+@few
 @given(st.integers(1, 9))
 def test_a_sign_is_found(k):
     right = smooth(k)
@@ -54,6 +57,7 @@ def test_a_sign_that_is_wrong_in_some_cases_is_located():
     assert (finding.name, "where a < 0" in finding.message) == ("sign", True)
 
 
+@few
 @given(st.integers(1, 9), st.sampled_from([1, -1, 2, -2, 0.5, -0.5]), st.sampled_from("ab"))
 def test_a_factor_that_is_a_power_of_an_argument_is_found(k, power, name):
     right = smooth(k)
@@ -71,12 +75,14 @@ def test_n_for_n_minus_one_is_found():
     assert "(len(x) − 1)/len(x)" in finding.message
 
 
+@few
 @given(st.integers(1, 9), st.floats(0.1, 5))
 def test_an_added_constant_is_found(k, c):
     right = smooth(k)
     assert found(right, lambda a, b: right(a, b) + c, PAIRS).name in ("shift", "off by one")
 
 
+@few
 @given(st.integers(1, 9), st.sampled_from("ab"), st.sampled_from([1, -1, 0.5]))
 def test_a_missing_argument_is_found(k, name, c):
     right = smooth(k)
@@ -85,6 +91,7 @@ def test_a_missing_argument_is_found(k, name, c):
     assert name in finding.message.removeprefix("Your answer is")
 
 
+@few
 @given(st.integers(1, 9), st.sampled_from([1, -1]), st.sampled_from([0, 1]))
 def test_an_index_that_is_off_by_one_is_found(k, step, place):
     right = smooth(k)
@@ -97,6 +104,7 @@ def test_an_index_that_is_off_by_one_is_found(k, step, place):
     assert ("a" if place == 0 else "b") in finding.message
 
 
+@few
 @given(st.integers(1, 9))
 def test_exchanged_arguments_are_found(k):
     right = smooth(k)
@@ -129,6 +137,7 @@ def test_one_function_too_many_is_found(change, name):
     assert found(right, lambda a, b: change(right(a, b)), PAIRS).name == name
 
 
+@few
 @given(
     st.lists(st.sampled_from([0, 1, -1, 2, 0.5]), min_size=3, max_size=3).filter(lambda c: len(set(c)) > 1),
 )
@@ -145,6 +154,7 @@ def test_the_coefficients_of_terms_are_found(c):
         assert (f"term {name} " in finding.message) == (factor != 1)
 
 
+@few
 @given(st.lists(st.sampled_from([0, 1, -1, 2, 0.5]), min_size=2, max_size=2).filter(lambda p: p != [1, 1]))
 def test_the_powers_of_factors_are_found(powers):
     parts = {"one": lambda a, b: 1 + a * a, "two": lambda a, b: np.exp(b - 2) + 1}
@@ -246,15 +256,19 @@ def test_true_for_false_is_found():
         (0.25, -0.25, "sign"), (0.25, 0.5, "factor"), (0.3, 1 / 0.3, "reciprocal"), (0.3, 0.7, "complement"),
         (7, 8, "off by one"), (2 / 3, 0.667, "precision"), (2 / 3, 0.6666, "precision"), (1.7, 5.13, "value"),
         (1.7, np.nan, "not finite"), (0.7, [0.7], "shape"), ([1.0, 2.0, 4.0], [2.0, 1.0, 4.0], "order"),
-        (1 + 2j, 1 - 2j, "conjugate"),
+        (1 + 2j, 1 - 2j, "conjugate"), ([1.5, 2.5, 4.5], [1.5, -2.5, 4.5], "sign"),
+        ([1.5, 2.5, 4.5, 7.5], [1.5, 3.5, 9.5, 7.5], "entries"), ([1.5, 2.5, 4.5], [1.5, 2.5, 9.0], "border"),
     ],
 )  # fmt: skip
 def test_single_values(right, given_, name):
     finding = diagnose(Evidence([np.asarray(right)], [np.asarray(given_)], rtol=1e-6))
     assert finding.name == name
-    assert str(right) not in finding.message.replace(" 1 ", ""), "the right value stays a secret"
+    for number in np.ravel(right):
+        if number != 1:
+            assert str(number) not in finding.message, "the right value stays a secret"
 
 
+@few
 @given(st.integers(1, 9), st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=5))
 def test_no_diagnoser_speaks_of_a_right_answer(k, cases):
     right = smooth(k)
@@ -269,6 +283,7 @@ def test_no_diagnoser_speaks_of_a_right_answer(k, cases):
     assert [d.__name__ for d in DIAGNOSERS if d(seen) is not None] == []
 
 
+@few
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=4), st.integers(0, 3))
 def test_whatever_is_given_there_is_something_to_say(values, dimensions):
     right = np.arange(1.0, 1 + 2**dimensions).reshape((2,) * dimensions)

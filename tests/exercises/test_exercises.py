@@ -53,6 +53,8 @@ def test_every_chapter_has_six_exercises_or_more_numbered_in_order():
         assert set(levels) == set(LEVELS)
         assert levels[0] == "warm-up"
     assert sum(len(module.EXERCISES) for module in CHAPTERS) == len(EXERCISES)
+    chapters = {path.stem for path in (DOCS / "chapters").glob("*.md")} - {"networks"}
+    assert chapters == {module.__name__.rpartition(".")[2] for module in CHAPTERS}
 
 
 @pytest.mark.parametrize("id", EXERCISES)
@@ -116,7 +118,7 @@ def test_a_wrong_answer_is_refused_with_a_fitting_word(id, answer, name, part):
     result = checking.check(id, answer)
     assert not result
     assert re.fullmatch(name, result.finding), result
-    assert part in result.message, result
+    assert part.lower() in result.message.lower(), result
 
 
 def test_every_exercise_is_tried_with_two_wrong_answers_or_more():
@@ -125,13 +127,28 @@ def test_every_exercise_is_tried_with_two_wrong_answers_or_more():
         assert len({(name, part) for _, name, part in entries}) >= 2, id
 
 
-@pytest.mark.parametrize("id", EXERCISES)
-@pytest.mark.parametrize(
-    "nonsense", [None, "2x", "", [], {}, object(), float("nan"), lambda: 0, "lambda x: x", np.array(["a"])], ids=repr
+NONSENSE = (
+    None,
+    "2x",
+    "",
+    [],
+    {},
+    float("nan"),
+    lambda: 0,
+    "lambda x: x",
+    np.array(["a"]),
+    (1, 2, 3),
+    {1},
+    b"x",
+    object(),
 )
-def test_nonsense_is_refused_and_never_raises(id, nonsense):
-    result = checking.check(id, nonsense)
-    assert not result
-    assert result.message
-    assert result.finding
-    assert repr(result).startswith(f"{id}: not yet.")
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_nonsense_is_refused_and_never_raises(id):
+    for nonsense in NONSENSE:
+        result = checking.check(id, nonsense)
+        assert not result, nonsense
+        assert result.message
+        assert result.finding
+        assert repr(result).startswith(f"{id}: not yet.")

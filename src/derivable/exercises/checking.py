@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from derivable.exercises import activations, descent
+from derivable.exercises import (
+    activations,
+    autodiff,
+    convergence,
+    convolution,
+    descent,
+    generalization,
+    stochastic,
+)
 from derivable.exercises.exercise import Exercise, Refused
 from derivable.validation import check_count
 
@@ -28,7 +36,7 @@ __all__ = [
     "question",
 ]
 
-CHAPTERS = (activations, descent)
+CHAPTERS = (activations, descent, convergence, autodiff, convolution, stochastic, generalization)
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for chapter in CHAPTERS for exercise in chapter.EXERCISES}
 """Every exercise by its id, in the order of the book."""
 
@@ -254,7 +262,10 @@ def check(id: str, answer: Any) -> Result:
     _write()
     if finding is None:
         return Result(exercise.id, True, "", exercise.tried)
-    return Result(exercise.id, False, finding.name, finding.message, error)
+    message = finding.message
+    if finding.name == "value":  # nothing better was found to say
+        message += f' For a hint: hint("{exercise.id}").'
+    return Result(exercise.id, False, finding.name, message, error)
 
 
 def hint(id: str, number: int | None = None) -> Hint:
@@ -324,7 +335,7 @@ def progress(chapter: str | None = None) -> Progress:
         ```python
         import derivable as dv
 
-        print(dv.exercises.progress().total > 10)
+        print(dv.exercises.progress().total >= 42)
         #> True
         ```
     """

@@ -350,7 +350,9 @@ def shape(evidence: Evidence) -> Finding | None:
     if g.ndim == 0:
         for name, reduce in (("sum", np.sum), ("mean", np.mean), ("maximum", np.max)):
             if all(evidence.close(a, _attempt(reduce, b)) for a, b in zip(evidence.given, evidence.right, strict=True)):
-                return Finding("reduced", f"You gave the {name}; asked are its parts, an array of shape {r.shape}.")
+                return Finding(
+                    "reduced", f"You gave the {name}; asked are the numbers themselves, an array of shape {r.shape}."
+                )
         return Finding("shape", f"Your answer is one number{where}; asked is an array of shape {r.shape}.")
     if g.ndim == r.ndim:
         off = [a - b for a, b in zip(g.shape, r.shape, strict=True)]
@@ -721,10 +723,13 @@ def other_arguments(evidence: Evidence) -> Finding | None:
     for k, name in enumerate(names):
         if kinds[k] in ("int", "float"):
             trials: list[tuple[str, Callable[[Any], Any]]] = [
-                (f"−{name}", lambda v: -v), (f"2·{name}", lambda v: 2 * v), (f"{name}/2", lambda v: v / 2),
-                (f"1/{name}", lambda v: 1 / v), (f"{name}²", lambda v: v * v), (f"√{name}", lambda v: math.sqrt(v)),
-                (f"|{name}|", abs), (f"1 − {name}", lambda v: 1 - v),
+                (f"−{name}", lambda v: -v), (f"2·{name}", lambda v: 2 * v), (f"1/{name}", lambda v: 1 / v),
+                (f"√{name}", math.sqrt), (f"|{name}|", abs), (f"1 − {name}", lambda v: 1 - v),
             ]  # fmt: skip
+            if kinds[k] == "int":
+                trials.append((f"{name}/2", lambda v: v // 2 if v % 2 == 0 else None))
+            else:  # the square of a count could keep the right function busy for ever
+                trials += [(f"{name}/2", lambda v: v / 2), (f"{name}²", lambda v: v * v)]
         elif kinds[k] == "array":
             trials = [
                 (f"−{name}", np.negative), (f"{name} transposed", lambda v: v.T if v.ndim > 1 else None),
@@ -795,8 +800,14 @@ def entries(evidence: Evidence) -> Finding | None:
     m, g, r = masks[index], evidence.given[index], evidence.right[index]
     place = tuple(int(i) for i in np.argwhere(m)[0])
     at = place[0] if len(place) == 1 else place
-    case = f" at {_case(evidence.names, evidence.cases[index])}" if evidence.names else ""
-    example = f" Entry {at}{case}: yours is {describe(g[place])}; right is {describe(r[place])}."
+    case, example = "", ""
+    if evidence.names:  # where a value is asked, the right one stays a secret
+        case = f" at {_case(evidence.names, evidence.cases[index])}"
+        example = f" Entry {at}{case}: yours is {describe(g[place])}; right is {describe(r[place])}."
+    if all(np.allclose(g[m], -r[m]) for g, r, m in zip(evidence.given, evidence.right, masks, strict=True)):
+        return Finding(
+            "sign", f"The sign of some entries is wrong, first at index {at}; the others are right." + example
+        )
     if all(m.ndim == 1 and m[1:].sum() == 0 for m in bad):
         return Finding("border", "Only the first entry is wrong." + example)
     if all(m.ndim == 1 and m[:-1].sum() == 0 for m in bad):
@@ -823,7 +834,9 @@ def entries(evidence: Evidence) -> Finding | None:
                     "special case", f"The entries are wrong where {name} is {text}, and right elsewhere." + example
                 )
     share = f"{int(m.sum())} of {m.size} entries are wrong{case}."
-    return Finding("entries", share + f" Entry {at}: yours is {describe(g[place])}; right is {describe(r[place])}.")
+    return Finding(
+        "entries", share + (example.replace(case, "") if example else f" The first of them has the index {at}.")
+    )
 
 
 def precision(evidence: Evidence) -> Finding | None:
