@@ -3,6 +3,8 @@
 Import it as `import derivable as dv`. Every public name stands here; the modules hold them by chapter.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from derivable.activations import (
     ACTIVATIONS,
     dgelu,
@@ -129,6 +131,9 @@ from derivable.stochastic import (
     sgd,
 )
 
+if TYPE_CHECKING:
+    from derivable import exercises
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -189,6 +194,7 @@ __all__ = [
     "dsoftplus",
     "dsoftsign",
     "dtanh",
+    "exercises",
     "expected_step",
     "fit_random_labels",
     "gelu",
@@ -247,3 +253,16 @@ __all__ = [
     "value_and_grad",
     "vjp",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the exercises when they are first used: who computes does not wait for them."""
+    if name == "exercises":
+        import importlib
+
+        return importlib.import_module("derivable.exercises")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
