@@ -105,7 +105,7 @@ def step_and_search(
                 before[i] = u[i]
                 direction[i] = h[i]
             length = record.norms[p - 1]
-            if not length > 0.0:  # nothing to search along: the point is stationary, whatever the tolerance
+            if length == 0.0:  # nothing to search along: the point is stationary, whatever the tolerance
                 reached, status = p - 1, CONVERGED
                 break
             guess = initial if p == 1 else sizes[p - 2] * (1.0 if exactly else grow)
