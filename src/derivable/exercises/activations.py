@@ -280,7 +280,7 @@ EXERCISES: tuple[Exercise, ...] = (
             "1 + x σ(−x) = 0 means 1 + eˣ = −x. With t = −x − 1 that is t eᵗ = 1/e. Solve it by bisection or Newton's method.",
         ),
         right=-1.2784645427610738,
-        rtol=1e-10,
+        rtol=5e-10,
         mistakes=(
             Mistake("value", -0.2784645427610738, "This is how low silu gets. Asked is where: the x."),
             Mistake("sign", 0.2784645427610738, "This is t = −x − 1, the solution of t eᵗ = 1/e. Go back to x."),
