@@ -37,6 +37,7 @@ __all__ = [
     "TEAL",
     "figure",
     "new",
+    "picture",
 ]
 
 # Each colour stands for a property that extra.css sets once for the light and once for the dark page. The
@@ -141,16 +142,29 @@ def figure(fig: Figure, *, label: str, caption: str, alt: str) -> str:
         raise ValueError(f"label must be small letters, digits and hyphens, got {label!r}")
     if not alt.strip() or not caption.strip():
         raise ValueError(f"figure {label!r} needs a caption and an alternative text")
+    return (
+        f'<figure id="{label}" class="drawing" style="--fig-width: {fig.get_figwidth():g}in">'
+        f"{picture(fig, label, alt)}"
+        f"<figcaption>{inline(caption)}</figcaption></figure>"
+    )
+
+
+def picture(fig: Figure, label: str, alt: str) -> str:
+    """Turn a finished figure into SVG for the page, and close it.
+
+    Args:
+        fig: the figure.
+        label: what its names begin with.
+        alt: the finding in words.
+
+    Returns:
+        The `<svg>` element.
+    """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": label}):
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     plt.close(fig)
-    width = fig.get_figwidth()
-    return (
-        f'<figure id="{label}" class="drawing" style="--fig-width: {width:g}in">'
-        f"{_embed(buffer.getvalue(), label, alt)}"
-        f"<figcaption>{inline(caption)}</figcaption></figure>"
-    )
+    return _embed(buffer.getvalue(), label, alt)
 
 
 def _embed(svg: str, label: str, alt: str) -> str:

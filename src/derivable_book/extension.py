@@ -151,7 +151,7 @@ class _Finish(Postprocessor):
 
 def _without_code(text: str) -> str:
     text = text.replace('<span class="dollar">$</span>', "")
-    text = re.sub(r"<(code|pre|script|style|svg)\b.*?</\1>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<(code|pre|script|style|svg|template)\b.*?</\1>", "", text, flags=re.DOTALL)
     return re.sub(r"<[^>]*>", lambda m: m.group() if m.group() == "<p>" else "", text)
 
 

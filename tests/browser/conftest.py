@@ -34,7 +34,12 @@ def build(target):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory, worker_id):
-    """The folder of the built site. Workers of one run share it: the first builds, the others wait."""
+    """The folder of the built site. Workers of one run share it: the first builds, the others wait.
+
+    $DERIVABLE_SITE names one that is already built, from these very files, in a folder called derivable.
+    """
+    if os.environ.get("DERIVABLE_SITE"):
+        return Path(os.environ["DERIVABLE_SITE"])
     base = tmp_path_factory.getbasetemp()
     base = base if worker_id == "master" else base.parent
     folder, log = base / "site" / PREFIX, base / "site.log"
@@ -99,6 +104,13 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def axe():
+    """The script of axe, which knows the rules of accessibility."""
+    package = pytest.importorskip("axe_playwright_python", reason="could not import 'axe_playwright_python'")
+    return (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
 class Visit:
     """A tab that refuses every foreign host and remembers what went wrong."""
 
@@ -108,6 +120,7 @@ class Visit:
             viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
         )
         self.trouble = []
+        self.fetched = []
         self.context.route("**/*", self._route)
         self.page = self.context.new_page()
         self.page.on("console", self._console)
@@ -128,6 +141,8 @@ class Visit:
             self.trouble.append(f"console {message.type}: {message.text}")
 
     def _response(self, response):
+        if response.url.startswith(self.address):
+            self.fetched.append(response.url.removeprefix(self.address).partition("?")[0])
         if response.status >= 400:
             self.trouble.append(f"{response.status}: {response.url}")
 

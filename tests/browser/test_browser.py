@@ -1,5 +1,6 @@
 """Every page in headless Chromium: wide and narrow, light and dark, loaded or reached by a click."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -12,6 +13,14 @@ from derivable_book.results import scan
 pytestmark = pytest.mark.browser
 
 INSPECT = (Path(__file__).parent / "inspect_page.js").read_text(encoding="utf-8")
+THIN = (Path(__file__).parent / "thin_page.js").read_text(encoding="utf-8")
+AXE_RULES = {
+    "runOnly": {
+        "type": "tag",
+        "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    },
+    "resultTypes": ["violations"],
+}
 PAGES = navigation()
 
 
@@ -26,8 +35,28 @@ def inspect(tab):
     assert not wrong, "\n".join([tab.page.url, *wrong])
 
 
+def violations(tab, axe):
+    """What axe finds wrong with the page, which is thinned first and not to be used afterwards."""
+    tab.page.evaluate(THIN)
+    tab.page.evaluate(axe)
+    found = tab.page.evaluate("rules => axe.run(document, rules)", AXE_RULES)["violations"]
+    return [
+        f"{rule['id']} ({rule['impact']}): {node['target']} {node['failureSummary']}"
+        for rule in found
+        for node in rule["nodes"]
+    ]
+
+
+def transferred(tab, site):
+    """The bytes that the tab has fetched, compressed as the site's host does."""
+    fetched = [(site / path / ("index.html" if path.endswith("/") or not path else "")) for path in tab.fetched]
+    packed = {".html", ".css", ".js", ".json", ".xml", ".svg"}
+    sizes = (len(gzip.compress(f.read_bytes(), 6)) if f.suffix in packed else f.stat().st_size for f in fetched)
+    return sum(sizes)
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_page(visit, page):
+def test_page(visit, site, axe, page):
     for width in (1280, 390):
         for scheme in ("light", "dark"):
             tab = visit(width, scheme)
@@ -35,6 +64,15 @@ def test_page(visit, page):
             chosen = tab.page.evaluate("document.body.getAttribute('data-md-color-scheme')")
             assert chosen == {"light": "default", "dark": "slate"}[scheme]
             inspect(tab)
+            if (width, scheme) == (1280, "light"):
+                tab.page.wait_for_load_state("networkidle")
+                assert "search/search_index.json" in tab.fetched
+                assert transferred(tab, site) <= (800_000 if page == "index.md" else 1_500_000)
+            # The inspection has looked at the contrast of all four; the rest depends on the width at most.
+            if (width, scheme) in ((1280, "light"), (390, "dark")):
+                wrong = violations(tab, axe)
+                assert not wrong, "\n".join([tab.page.url, *wrong])
+            tab.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -131,6 +169,56 @@ def test_a_page_can_be_printed(visit):
     for part in (".md-header", ".md-sidebar", ".md-footer"):
         assert not tab.page.locator(part).first.is_visible()
     assert tab.page.locator("article h1").is_visible()
+    folded = "<details id=folded><summary>more</summary><p>what is folded</p></details>"
+    tab.page.evaluate("html => document.querySelector('article').insertAdjacentHTML('beforeend', html)", folded)
+    assert tab.page.locator("#folded p").evaluate("part => part.checkVisibility({contentVisibilityAuto: true})")
+    assert tab.page.locator("#folded p").bounding_box()["height"] > 5
+    tab.page.emulate_media(media="screen")
+    assert not tab.page.locator("#folded p").is_visible()
+
+
+def test_axe_can_fail(visit, axe):
+    tab = visit(390)
+    tab.open(url("notation.md"))
+    spoil = (
+        "<img src='../assets/images/favicon.png'><button></button><a href='#'></a><input>"
+        "<p style='color:#999;background:#fff'>pale</p><svg role='img' width=50 height=50><path d='M0 0h9'/></svg>"
+        "<div class=math-display style='width:90px'><math display=block><mtext>wider than its box</mtext></math></div>"
+        "<pre><code><span class=k>if</span> <span class=k style='color:#ccc'>if</span></code></pre>"
+    )
+    tab.page.evaluate("html => document.querySelector('article').insertAdjacentHTML('beforeend', html)", spoil)
+    rules = {sentence.split()[0] for sentence in violations(tab, axe)}
+    assert rules >= {
+        "image-alt",
+        "button-name",
+        "link-name",
+        "label",
+        "color-contrast",
+        "svg-img-alt",
+        "scrollable-region-focusable",
+    }
+
+
+def test_a_formula_that_scrolls_can_be_reached_by_keyboard(visit):
+    tab = visit(390)
+    tab.open(url("chapters/activations.md"))
+    wide = "[...document.querySelectorAll('.math-display')].filter(box => box.scrollWidth > box.clientWidth + 1)"
+    count = f"{wide}.length"
+    assert tab.page.evaluate(count) > 0
+    tab.page.wait_for_function(f"{wide}.every(box => box.tabIndex === 0 && box.getAttribute('aria-label'))")
+    tab.page.set_viewport_size({"width": 1280, "height": 900})
+    tab.page.wait_for_function(f"document.querySelectorAll('.math-display[tabindex]').length === {count}")
+
+
+def test_nothing_moves_for_a_reader_who_asked_for_that(visit):
+    tab = visit()  # its context prefers reduced motion
+    tab.open()
+    moving = tab.page.evaluate("""[...document.querySelectorAll('*')].filter(element => {
+        const style = getComputedStyle(element);
+        const lasts = (time) => parseFloat(time) > 0.01;
+        return style.animationName !== 'none' || style.transitionDuration.split(', ').some(lasts);
+    }).map(element => element.outerHTML.slice(0, 80))""")
+    assert not moving
 
 
 def test_the_inspection_can_fail(visit):

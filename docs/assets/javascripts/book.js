@@ -1,0 +1,47 @@
+// What the pages need beyond the theme. Nothing here computes: numbers come from the build.
+(() => {
+  "use strict";
+
+  // A box that scrolls sideways can be reached by keyboard as long as it does scroll.
+  const scrolling = (box) => {
+    if (box.scrollWidth > box.clientWidth + 1) {
+      box.tabIndex = 0;
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", box.matches(".math-display") ? "A formula that scrolls" : "A table that scrolls");
+    } else if (box.hasAttribute("tabindex")) {
+      for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
+    }
+  };
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) scrolling(target.closest(".math-display, .md-typeset__scrollwrap") || target);
+  });
+  const watch = (box) => {
+    sizes.observe(box);
+    for (const child of box.children) sizes.observe(child); // a font that comes late makes it wider
+  };
+
+  // The theme puts the button that copies into a landmark of its own, and wraps tables, after the page is there.
+  const added = new MutationObserver(() => finish(document));
+  const finish = (root) => {
+    for (const nav of root.querySelectorAll("nav.md-code__nav:not([role])")) nav.setAttribute("role", "none");
+    for (const box of root.querySelectorAll(".md-typeset__scrollwrap:not([data-watched])")) {
+      box.dataset.watched = "";
+      watch(box);
+    }
+  };
+
+  const arrive = () => {
+    sizes.disconnect();
+    added.disconnect();
+    const article = document.querySelector("article");
+    if (!article) return;
+    for (const box of article.querySelectorAll("[data-watched]")) delete box.dataset.watched;
+    article.querySelectorAll(".math-display").forEach(watch);
+    finish(article);
+    added.observe(article, { childList: true, subtree: true });
+  };
+
+  // The theme says when a page is there, the first one or one reached by a click without loading.
+  if (window.document$) window.document$.subscribe(arrive);
+  else document.addEventListener("DOMContentLoaded", arrive);
+})();
