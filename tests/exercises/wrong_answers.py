@@ -419,4 +419,49 @@ WRONG = {
         ("n * (n - N0 - 1) / N0", "terms", "the term n + 1 is missing"),
         ("n + n * (n - N0 - 1) / N0", "off by one", "too small by 1"),
     ],
+    "networks.1": [
+        (
+            lambda n, c, m, k, K: EXERCISES["networks.1"].right(n, c, m, k, K) - m - K,
+            "terms",
+            "their biases) is missing",
+        ),
+        (lambda n, c, m, k, K: EXERCISES["networks.1"].right(n, c, m, k - 1, K), "off by one", "k − 1"),
+        (lambda n, c, m, k, K: m * c * k * k + m + m * (n // 2) ** 2 * K + K, "padding", "smaller"),
+    ],
+    "networks.2": [
+        ("sqrt(2 / (n + m))", "deviation", "a²/3"),
+        ("sqrt((n + m) / 6)", "reciprocal", "turn the fraction over"),
+        ("6 / (n + m)", "root", "Take the root"),
+        ("sqrt(6 / n)", "ignored", "does not depend on m"),
+    ],
+    "networks.3": [
+        ("2 / n", "ignored", "for relu"),
+        ("1 / (n * (1 + alpha**2))", "factor", "1/2 of the right one"),
+        ("2 / (1 + alpha**2)", "factor", ""),
+        ("sqrt(2 / (n * (1 + alpha**2)))", "deviation", "variance"),
+    ],
+    "networks.4": [
+        (lambda h, y_bar: np.repeat(y_bar, 2), "both", "no influence"),
+        (lambda h, y_bar: np.column_stack([0 * y_bar, y_bar]).ravel(), "order", "another order"),
+        (lambda h, y_bar: y_bar, "shape", "shape (2,)"),
+        (lambda h, y_bar: -EXERCISES["networks.4"].right(h, y_bar), "sign", "sign"),
+    ],
+    "networks.5": [
+        (([-1.0, 1.0], [1.0, 1.0]), "permutation", "exchanged"),
+        (([2.0, -2.0], [1.0, 1.0]), "other function", "does not compute |x|"),
+        (([1.0, 1.0], [1.0, 1.0]), "other function", "x = "),
+        ([1.0], "kind", "pair"),
+    ],
+    "networks.6": [
+        (lambda z, v: softmax(z) * v, "terms", "the term −p⟨p, v⟩ is missing"),
+        (lambda z, v: softmax(z) * v + softmax(z) * (softmax(z) @ v), "terms", "the sign of the term −p⟨p, v⟩"),
+        (lambda z, v: softmax(z) * (1 - softmax(z)) * v, "sigmoid", "diagonal"),
+        (lambda z, v: np.diag(softmax(z)) - np.outer(softmax(z), softmax(z)), "shape", "(2, 2)"),
+    ],
+    "networks.7": [
+        ("0", "zero", "entropy"),
+        ("-(1 - eps + eps / K) * log(1 - eps + eps / K)", "terms", "of the other classes is missing"),
+        ("(1 - eps + eps / K) * log(1 - eps + eps / K) + (K - 1) * eps / K * log(eps / K)", "sign", "sign"),
+        ("-(1 - eps) * log(1 - eps) - eps * log(eps / K)", "share", "what is spread"),
+    ],
 }

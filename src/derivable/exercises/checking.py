@@ -18,6 +18,7 @@ from derivable.exercises import (
     convolution,
     descent,
     generalization,
+    networks,
     stochastic,
 )
 from derivable.exercises.exercise import Exercise, Refused
@@ -36,7 +37,7 @@ __all__ = [
     "question",
 ]
 
-CHAPTERS = (activations, descent, convergence, autodiff, convolution, stochastic, generalization)
+CHAPTERS = (activations, descent, convergence, autodiff, convolution, stochastic, networks, generalization)
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for chapter in CHAPTERS for exercise in chapter.EXERCISES}
 """Every exercise by its id, in the order of the book."""
 
