@@ -65,9 +65,9 @@ def compute(operation: int, kind: int, small: int, a: int, b: int, bias: int, ou
         DEFINITIONS[operation](0, parts, first, second, *added, result, *rest)
         note_definition(operation, kind)
     elif operation == CONVOLUTION:
-        result[...] = run_convolution(first, second, *added, shape[2:], *rest)
+        result[...] = run_convolution(first, second, added[0], shape[2:], *rest)
     elif operation == INPUT_GRADIENT:
-        result[...] = run_input_gradient(first, second, *added, shape[2:], *rest)
+        result[...] = run_input_gradient(first, second, added[0], shape[2:], *rest)
     else:
         result[...] = run_kernel_gradient(first, second, shape[2:], *rest)
 
