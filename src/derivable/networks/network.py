@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -215,13 +214,13 @@ class TrainedNetwork:
         layers = [{"layer": type(layer).__name__, **asdict(layer)} for layer in self.network.layers]  # type: ignore[call-overload]
         about = {"format": FORMAT, "input_shape": self.network.input_shape, "layers": layers}
         arrays = {f"{kind}{k}": a for k, pair in enumerate(self.parameters) for kind, a in zip("wb", pair, strict=True)}
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("wb") as file:
                 np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     def __repr__(self) -> str:
