@@ -53,6 +53,20 @@ def test_a_function_may_be_compiled():
     assert dv.exercises.check("descent.4", njit(lambda eta: (2 * eta) ** -0.5))
 
 
+def test_a_compiled_function_that_cannot_take_functions_is_told_so():
+    class Compiled:  # as Numba's functions are, but for the seconds that they take
+        def py_func(self, f, gradient, w, eta):
+            return eta
+
+        def __call__(self, f, gradient, w, eta):
+            raise TypeError("cannot determine Numba type of a function")
+
+    answer = Compiled()
+    result = dv.exercises.check("descent.7", answer)
+    assert result.finding == "error"
+    assert "hand in the plain one" in result.message
+
+
 @pytest.mark.parametrize(
     ("answer", "finding"),
     [

@@ -21,6 +21,7 @@ from derivable.exercises.formulas import FormulaError, formula
         ("where(x >= 1, x, 3)", lambda x: x if x >= 1 else 3),
         ("x % 2 + x // 2", lambda x: x % 2 + x // 2),
         ("1 / 3", lambda x: 1 / 3),
+        ("acosh(1 + x) + atan(x)", lambda x: math.acosh(1 + x) + math.atan(x)),
     ],
 )
 def test_formulas_mean_what_python_means(text, right):
@@ -61,7 +62,9 @@ def test_a_large_power_is_a_float_and_quick():
         ("y = x", "right side"),
         ("lambda * x", "lam"),
         ("sqr(x)", "did you mean sqrt"),
-        ("z", "The variables are x"),
+        ("z", "The variable is x"),
+        ("πx", "π * x"),
+        ("xe", "x * e"),
         ("x.real", "only arithmetic"),
         ("x[0]", "only arithmetic"),
         ("True", "not True"),

@@ -116,7 +116,9 @@ class Result:
     def _repr_html_(self) -> str:
         colour, word = ("#2f6f3e", "right") if self.correct else ("#a9500c", "not yet")
         tail = f", {html.escape(self.message)}." if self.correct and self.message else "."
-        body = "" if self.correct else f"<p style='margin:.3em 0 0'>{html.escape(self.message)}</p>"
+        body = (
+            "" if self.correct else f"<p style='margin:.3em 0 0;white-space:pre-wrap'>{html.escape(self.message)}</p>"
+        )
         return (
             f"<div role='status' style='border-left:4px solid {colour};padding:.2em .8em'>"
             f"<strong>{html.escape(self.id)}: {word}</strong>{tail}{body}</div>"

@@ -360,7 +360,10 @@ def call(answer: Callable[..., Any], *arguments: Any, names: tuple[str, ...] = (
         where = f" at {_case(names, shown)}" if names else f" for {', '.join(describe(a) for a in shown)}"
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = max(lines[:2], key=len)[:160] if lines else ""
-        finding = Finding("error", f"Your function raises {type(error).__name__}{where}: {text}".rstrip(": "))
+        said = f"Your function raises {type(error).__name__}{where}: {text}".rstrip(": ")
+        if hasattr(answer, "py_func") and any(callable(a) for a in arguments):
+            said += ". A compiled function cannot take any Python function: hand in the plain one (.py_func)."
+        finding = Finding("error", said)
         raise Refused(finding, error) from error
 
 

@@ -24,6 +24,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log10": np.log10, "log1p": np.log1p, "log2": np.log2, "max": np.maximum, "maximum": np.maximum,
     "min": np.minimum, "minimum": np.minimum, "sign": np.sign, "sin": np.sin, "sinh": np.sinh, "sqrt": np.sqrt,
     "tan": np.tan, "tanh": np.tanh, "where": np.where,
+    "acos": np.arccos, "acosh": np.arccosh, "asin": np.arcsin, "asinh": np.arcsinh, "atan": np.arctan,
+    "atanh": np.arctanh,
 }  # fmt: skip
 CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf}
 GREEK = {
@@ -155,10 +157,18 @@ def _called(node: ast.AST) -> str:
 
 
 def _unknown(name: str, variables: tuple[str, ...]) -> str:
-    known = [*variables, *CONSTANTS, *FUNCTIONS]
-    close = difflib.get_close_matches(name, known, n=1)
+    names = {*variables, *CONSTANTS, *ALIASES}
+    for cut in range(1, len(name)):
+        if name[:cut] in names and name[cut:] in names:
+            return f"the name {name!r} is not known here: a product needs its sign, {name[:cut]} * {name[cut:]}"
+    close = difflib.get_close_matches(name, [*variables, *CONSTANTS, *FUNCTIONS], n=1)
     meant = f": did you mean {close[0]}?" if close else "."
-    given = f" The variables are {', '.join(variables)}" if variables else " There are no variables: give a number"
+    if not variables:
+        given = " There are no variables: give a number"
+    elif len(variables) == 1:
+        given = f" The variable is {variables[0]}"
+    else:
+        given = f" The variables are {', '.join(variables)}"
     return f"the name {name!r} is not known here{meant}{given}; functions are those of NumPy, such as sqrt, exp, abs"
 
 
