@@ -1,7 +1,9 @@
 """What mkdocs calls while it builds the site; mkdocs.yml names this file under `hooks`.
 
-The theme leaves two things to mend for those who listen to a page: its search box and some of its lists of pages
-have no name. And its search index would hold the package's whole source.
+- Chapters get their notebook, a link to it, and on each snippet a note of what it needs from those above.
+- One page holds the whole book, to be printed.
+- The theme leaves its search box and some of its lists of pages without a name, and would put the package's whole
+  source into the search index: both are mended.
 """
 
 from __future__ import annotations
@@ -12,12 +14,96 @@ import re
 from pathlib import Path
 from typing import Any
 
+from derivable_book import notebooks, pages, printed, standalone
+from derivable_book.pages import BookError
+from derivable_book.snippets import Document, read_blocks
+
 _LIST = re.compile(
     r'(<nav class="md-nav" data-md-level="\d+") aria-labelledby="(__nav_\w+)_label"'
     r'([^>]*>\s*<label class="md-nav__title" for="\2">)(.*?)</label>',
     re.DOTALL,
 )
 _SEARCH = 'data-md-component="search" role="dialog"'
+_SNIPPET = re.compile(r'<div class="language-python highlight">(.*?)</div>', re.DOTALL)
+_contents: dict[str, str] = {}
+
+
+def on_page_content(content: str, page: Any, config: Any, **rest: Any) -> str:
+    """Mark the snippets of a chapter and link its notebook.
+
+    Args:
+        content: the page's HTML, without the theme.
+        page: mkdocs's page.
+        config: mkdocs's settings.
+        **rest: what else mkdocs passes.
+
+    Returns:
+        The HTML to show.
+    """
+    path = page.file.src_uri
+    if path.startswith(pages.CHAPTERS):
+        content = mark_snippets(content, Path(config["docs_dir"]) / path, path)
+        name = Path(path).stem
+        take = (
+            f'<p class="take"><a href="../{name}.ipynb" download>This chapter as a notebook</a> '
+            '<a href="../../print/">The whole book on one page</a></p>'
+        )
+        content = content.replace("</h1>", f"</h1>\n{take}", 1)
+    _contents[path] = content
+    return content
+
+
+def mark_snippets(content: str, source: Path, name: str) -> str:
+    """Write on each snippet its number and what it needs from those above, for the button that copies it with that.
+
+    Args:
+        content: the page's HTML.
+        source: the page's file.
+        name: the page, for the error.
+
+    Returns:
+        The HTML.
+
+    Raises:
+        BookError: if the HTML does not hold the page's blocks.
+    """
+    blocks = read_blocks(Document(source, name, source.read_text(encoding="utf-8")))
+    wanted = standalone.needs(blocks)
+    found = 0
+
+    def mark(match: re.Match[str]) -> str:
+        nonlocal found
+        text = html.unescape(re.sub(r"<[^>]*>", "", match.group(1)))
+        if found >= len(blocks) or text.strip() != blocks[found].source.strip():
+            raise BookError(f"{name}: snippet {found} of the page's HTML is not the one of its text: {text[:80]!r}")
+        marks = f'data-snippet="{found}" data-needs="{standalone.encode(wanted[found])}"'
+        found += 1
+        return f'<div class="language-python highlight" {marks}>{match.group(1)}</div>'
+
+    content = _SNIPPET.sub(mark, content)
+    if found != len(blocks):
+        raise BookError(f"{name}: {len(blocks)} snippets in the text, {found} in the page's HTML")
+    return content
+
+
+def on_env(env: Any, config: Any, files: Any, **rest: Any) -> Any:
+    """Fill the page that holds the whole book; all others have their content by now.
+
+    Args:
+        env: the templates.
+        config: mkdocs's settings.
+        files: mkdocs's files.
+        **rest: what else mkdocs passes.
+
+    Returns:
+        The templates, unchanged.
+    """
+    file = files.get_file_from_path(printed.PAGE)
+    if file is not None and file.page is not None:
+        book = pages.pages(Path(config["docs_dir"]))
+        chosen = {page.path: _contents[page.path] for page in book if printed.belongs(page)}
+        file.page.content += printed.join(chosen, {page.path for page in book})
+    return env
 
 
 def on_post_page(output: str, **rest: Any) -> str:
@@ -39,12 +125,13 @@ def on_post_page(output: str, **rest: Any) -> str:
 
 
 def on_post_build(config: Any, **rest: Any) -> None:
-    """Leave the listings of the reference out of the search index, which every visit fetches.
+    """Write the notebooks, and lighten the search index, which every visit fetches.
 
     Args:
         config: mkdocs's settings.
         **rest: what else mkdocs passes.
     """
+    notebooks.write(Path(config["site_dir"]), Path(config["docs_dir"]))
     path = Path(config["site_dir"]) / "search" / "search_index.json"
     if path.exists():
         path.write_text(json.dumps(lighter(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")

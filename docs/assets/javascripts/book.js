@@ -20,10 +20,42 @@
     for (const child of box.children) sizes.observe(child); // a font that comes late makes it wider
   };
 
+  // A snippet with what it needs from those above it: the build has noted which lines those are.
+  const script = (snippet) => {
+    const lines = (number) =>
+      document.querySelector(`[data-snippet="${number}"] code`).textContent.replace(/\n$/, "").split("\n");
+    const parts = snippet.dataset.needs.split(" ").map((part) => {
+      const [, number, first, last] = part.match(/^(\d+):(\d+)-(\d+)$/);
+      return lines(number).slice(first - 1, last).join("\n");
+    });
+    return [...parts, ...lines(snippet.dataset.snippet)].join("\n") + "\n";
+  };
+  const scriptButton = (snippet) => {
+    const button = document.createElement("button");
+    const words = "Copy with what it needs from above";
+    const name = (text) => {
+      button.title = text;
+      button.setAttribute("aria-label", text);
+    };
+    button.className = "md-code__button book-script";
+    button.type = "button";
+    name(words);
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(script(snippet));
+      name("Copied");
+      setTimeout(() => name(words), 2000);
+    });
+    return button;
+  };
+
   // The theme puts the button that copies into a landmark of its own, and wraps tables, after the page is there.
   const added = new MutationObserver(() => finish(document));
   const finish = (root) => {
-    for (const nav of root.querySelectorAll("nav.md-code__nav:not([role])")) nav.setAttribute("role", "none");
+    for (const nav of root.querySelectorAll("nav.md-code__nav:not([role])")) {
+      nav.setAttribute("role", "none");
+      const snippet = nav.closest("[data-needs]");
+      if (snippet && snippet.dataset.needs) nav.prepend(scriptButton(snippet));
+    }
     for (const box of root.querySelectorAll(".md-typeset__scrollwrap:not([data-watched])")) {
       box.dataset.watched = "";
       watch(box);
