@@ -30,7 +30,10 @@ def table() -> str:
         rows.append((text, f"{test.mean():.2f} ± {test.std(ddof=1):.2f}", f"{test.min():.2f}", f"{test.max():.2f}"))
     head = "".join(f"<th>{cell}</th>" for cell in ("runs", "test accuracy, %", "least", "largest"))
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div id="table-digits"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    slowest = max(row["seconds"] for name in ("seeds", "splits", "no shifts") for row in runs[name])
+    note = f"<p>The slowest of these runs took {slowest:.0f} seconds, on two cores that had other work as well.</p>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div id="table-digits">{table}</div>{note}'
 
 
 def beside_torch() -> str:
