@@ -72,7 +72,7 @@ def feature_maps() -> str:
     model = dv.load_network(DATA / "networks.npz")
     (w1, b1), (w2, b2), _ = model.parameters
     digit = load_digits().images[5].reshape(1, 1, 8, 8).astype(np.float32) / 16
-    canvas = np.pad(digit, ((0, 0), (0, 0), (4, 4), (4, 4)))
+    canvas = np.pad(digit, ((0, 0), (0, 0), (5, 5), (5, 5)))
     fig, axes = new(height=2.7, rows=2, columns=5)
     shown = []
     for row, image, word in zip(axes, (canvas, np.roll(canvas, 2, axis=3)), ("image", "shifted by 2"), strict=True):
