@@ -49,6 +49,7 @@ IMPORT = """
     with event.install_recorder("numba:compile") as compiled:
         import derivable
     heavy = ["scipy.signal", "scipy.optimize", "sklearn", "matplotlib", "torch", "jax", "derivable_book"]
+    heavy += ["derivable.exercises"]
     print([name for name in heavy if name in sys.modules], len(compiled.buffer))
 """
 

@@ -3,6 +3,8 @@
 Import it as `import derivable as dv`. Every public name stands here; the modules hold them by chapter.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from derivable.activations import (
     ACTIVATIONS,
     dgelu,
@@ -114,6 +116,20 @@ from derivable.generalization import (
     random_feature_regression,
 )
 from derivable.jit import get_num_threads, set_num_threads
+from derivable.networks import (
+    Activation,
+    Conv,
+    Dense,
+    Flatten,
+    Network,
+    Pool,
+    TrainedNetwork,
+    load_network,
+    shift_images,
+    softmax,
+    softmax_cross_entropy,
+    train,
+)
 from derivable.stochastic import (
     Adam,
     ExpectedStep,
@@ -129,28 +145,38 @@ from derivable.stochastic import (
     sgd,
 )
 
+if TYPE_CHECKING:
+    from derivable import exercises
+
 __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS",
+    "Activation",
     "Adam",
+    "Conv",
+    "Dense",
     "DerivativeError",
     "DivergenceWarning",
     "Dual",
     "ExpectedStep",
+    "Flatten",
     "GaussianKernel",
     "GradientCheck",
     "Graph",
     "LabelFit",
     "LinearFit",
     "MemorizingNetwork",
+    "Network",
     "Node",
+    "Pool",
     "Progress",
     "RMSProp",
     "RandomFeatures",
     "Regret",
     "StochasticTrajectory",
     "Tape",
+    "TrainedNetwork",
     "Trajectory",
     "avg_pool1d",
     "avg_pool1d_gradient",
@@ -189,6 +215,7 @@ __all__ = [
     "dsoftplus",
     "dsoftsign",
     "dtanh",
+    "exercises",
     "expected_step",
     "fit_random_labels",
     "gelu",
@@ -204,6 +231,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "leaky_relu",
+    "load_network",
     "local_sgd",
     "losses",
     "margins",
@@ -233,8 +261,11 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "sgd",
+    "shift_images",
     "sigmoid",
     "silu",
+    "softmax",
+    "softmax_cross_entropy",
     "softplus",
     "softsign",
     "steepest_descent",
@@ -243,7 +274,21 @@ __all__ = [
     "tanh",
     "toeplitz",
     "trace",
+    "train",
     "trust_region_step",
     "value_and_grad",
     "vjp",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the exercises when they are first used: who computes does not wait for them."""
+    if name == "exercises":
+        import importlib
+
+        return importlib.import_module("derivable.exercises")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

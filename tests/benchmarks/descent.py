@@ -92,7 +92,7 @@ def main() -> None:
     print(f"{'problem':28} {'ours, ns/step':>14} {'noted':>7} {'by hand':>9} {'JAX':>7}")
     for name, p, step, formula in cases(options.sizes):
         work = p.w0.size * (8 * p.w0.size if p.args else 4)
-        steps = int(np.clip(1e8 / work, 20, 400_000))  # so many that the start of a run does not count
+        steps = int(np.clip(1e8 / work, 20, 2_000_000))  # so many that the start of a run does not count
         hand, peer = by_hand(p.gradient.into), by_jax(formula)
         runs = {
             "ours": lambda p=p, step=step, steps=steps: dv.gradient_descent(

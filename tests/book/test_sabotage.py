@@ -1,20 +1,24 @@
 """A check that cannot fail is a defect: break what a result rests on, and its snippet must turn red.
 
-Each stored edit is applied to a copy of the package and of the page, in a fresh process with fresh caches, since
-a compiled kernel ignores what is patched around it. (An edit of the page leaves the package as it is, with what Numba
-has stored of it.) The snippet that checks the result must then fail by its assertion or by its output, not by a
-NameError or a SyntaxError.
+Each stored edit is applied to a copy of the package and of the page, in a fresh process, since a compiled kernel
+ignores what is patched around it. For the same reason the copy takes over only such stored machine code as the edit
+cannot be in: that of modules from which no import leads to the edited file. The snippet that checks the result must
+then fail by its assertion or by its output, not by a NameError or a SyntaxError.
 """
 
+import ast
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from book.claims import ROOT, checking_blocks, sabotages
+from derivable.jit import cache_folder
 
 
 def cases():
@@ -26,20 +30,81 @@ def cases():
         yield pytest.param(sabotage, id=str(sabotage), marks=marks)
 
 
+def module_of(path):
+    """Return the name under which a file of the package is imported."""
+    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@functools.cache
+def imports():
+    """Return, for each module of the package, the modules that it imports anywhere in its text."""
+    found = {module_of(path): path for path in sorted((ROOT / "src" / "derivable").rglob("*.py"))}
+    graph = {}
+    for module, path in found.items():
+        named = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{path}: a relative import"
+                named |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        # What `derivable` itself exports, it imports when it is asked for it: its own text leads nowhere.
+        graph[module] = (named & found.keys()) - {module, "derivable"} if module != "derivable" else set()
+    return graph
+
+
+def affected(edited, graph):
+    """Return the edited module and every module from which imports lead to it."""
+    reached, more = {edited}, True
+    while more:
+        more = {module for module, named in graph.items() if named & reached} - reached
+        reached |= more
+    return reached
+
+
+def stale(folder, names, changed):
+    """Return the files that the copy of a folder leaves out: stored machine code that the edit may be in."""
+    if not folder.endswith("__pycache__"):
+        return set()
+    package = module_of(Path(folder).parent / "__init__.py")
+    kept = {name.partition(".")[0] for name in names} - {module.rpartition(".")[2] for module in changed
+                                                         if module.rpartition(".")[0] == package}  # fmt: skip
+    if package in changed:
+        kept.discard("__init__")
+    return {name for name in names if not name.endswith((".nbi", ".nbc")) or name.partition(".")[0] not in kept}
+
+
+def test_what_an_edit_reaches():
+    graph = {"a": set(), "b": {"a"}, "c": {"b"}, "d": set()}
+    assert affected("a", graph) == {"a", "b", "c"}
+    assert affected("d", graph) == {"d"}
+    assert "derivable.stochastic.loops" in affected("derivable.jit", imports())
+    assert "derivable.activations" not in affected("derivable.stochastic.loops", imports())
+    names = ["jit.f-1.py311.nbi", "jit.f-1.py311.1.nbc", "simd.g-1.py311.nbi", "jit.cpython-311.pyc"]
+    folder = str(ROOT / "src" / "derivable" / "__pycache__")
+    assert stale(folder, names, {"derivable.jit"}) == {names[0], names[1], names[3]}
+    assert stale(folder, names, {"derivable.autodiff.jit"}) == {names[3]}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sabotage", list(cases()))
 def test_sabotage_turns_the_snippet_red(sabotage, tmp_path):
     page = checking_blocks()[sabotage.claim][0][0]
     of_page = sabotage.file.startswith("docs/")
     if not of_page:
-        shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.nb?"))
+        changed = affected(module_of(ROOT / sabotage.file), imports())
+        shutil.copytree(ROOT / "src", tmp_path / "src", ignore=lambda folder, names: stale(folder, names, changed))
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     target = tmp_path / sabotage.file
     text = target.read_text(encoding="utf-8")
     target.write_text(text.replace(sabotage.old, sabotage.new), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str((ROOT if of_page else tmp_path) / "src")}
     if not of_page:
-        environment |= {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "DERIVABLE_CACHE_DIR": str(tmp_path / "cache")}
+        # Generated programs stay apart too: one that calls the spoiled code must not be stored for the next process.
+        environment |= {"DERIVABLE_CACHE_DIR": str(tmp_path / "cache")}
+        if not any(module.startswith("derivable.autodiff") for module in changed):
+            shutil.copytree(cache_folder(), tmp_path / "cache", ignore=shutil.ignore_patterns("*.tmp*"))
     name = page.path.relative_to(ROOT).as_posix()
     run = subprocess.run(
         [sys.executable, "-m", "derivable_book.snippets", "--root", ".", "--claim", sabotage.claim, name],

@@ -199,8 +199,19 @@ def same(w):
     return w
 
 
-def test_a_gradient_may_return_a_view_of_the_point():
+@njit
+def buffer(w, memory):
+    memory[:] = w
+    return memory
+
+
+def test_a_gradient_may_return_a_view_of_the_point_or_a_buffer_of_its_own():
     w0 = np.array([1.0, 2.0, 4.0])
+    for _ in range(3):  # more often than references to the buffer were counted
+        memory = np.empty(3)
+        run = dv.gradient_descent(buffer, w0, 0.5, 3, args=(memory,))
+        np.testing.assert_array_equal(run.last, w0 / 8)
+        np.testing.assert_array_equal(memory, run.last)
     run = dv.gradient_descent(same, w0, 0.5, 3)
     np.testing.assert_array_equal(run.last, w0 / 8)
     with warnings.catch_warnings():

@@ -349,6 +349,14 @@ def test_line_search_ends_where_nothing_is_lower():
     assert (run.reason, run.steps, run.last[0]) == ("stalled", 0, 1.0)
 
 
+@pytest.mark.parametrize("search", ["exact", "backtracking"])
+def test_line_search_started_at_the_minimiser_has_converged(search):
+    # Line searches elsewhere fail there, as the gradient is no direction of descent, and report an error.
+    run = dv.steepest_descent(BOWL.gradient, BOWL.w_star, 5, BOWL.args, value=BOWL.value, search=search)
+    assert (run.gradient_norms[-1], run.reason, run.converged, run.steps) == (0.0, "tolerance", True, 0)
+    np.testing.assert_array_equal(run.last, BOWL.w_star)
+
+
 # ------------------------------------------------------------------------------------------ proximal maps
 
 

@@ -375,6 +375,100 @@ def test_interrupt_keeps_the_run():
     assert caught.value.trajectory.steps == 4
 
 
+# ------------------------------------------------------- faults that users of other libraries met
+
+
+def test_rows_of_weight_zero_do_not_count_whatever_they_hold():
+    # Elsewhere such rows still moved the model, or were shuffled apart from their weights.
+    X, y = table()
+    weights = np.ones(60)
+    weights[::2] = 0.0
+    wild, odd = X.copy(), y.copy()
+    wild[::2], odd[::2] = 1e6, -1e6
+    options = {"step": 0.05, "epochs": 2, "weights": weights, "keep": "all"}
+    run = dv.sgd(squared.gradient, np.ones(4), (X, y), **options)
+    np.testing.assert_array_equal(dv.sgd(squared.gradient, np.ones(4), (wild, odd), **options).iterates, run.iterates)
+    assert np.abs(np.diff(run.iterates, axis=0)).sum(axis=1).astype(bool).sum() == 60  # of 120 steps
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"rule": dv.RMSProp(0.0, 1e-300)}], ids=repr
+)
+def test_first_step_takes_the_whole_gradient_with_its_decay(options):
+    # Elsewhere a momentum that starts from 0 shortened it, and weight decay was lost without momentum.
+    X, y = table()
+    start = np.ones(4)
+    run = dv.sgd(squared.gradient, start, (X, y), step=0.05, steps=1, order="cyclic", weight_decay=0.3, **options)
+    g = (X[0] @ start - y[0]) * X[0] + 0.3 * start
+    g = np.sign(g) if "rule" in options else g * (1.9 if "nesterov" in options else 1.0)
+    np.testing.assert_allclose(run.last, start - 0.05 * g, rtol=1e-12)
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1.0])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+def test_first_step_of_adam(eps, scale):
+    # eta g / (|g| + eps): both means corrected, eps outside the root and not corrected. Elsewhere eps counted as 31.6
+    # eps at the first step, or stood under the root.
+    X, y = table()
+    rule = dv.Adam(eps=eps)
+    run = dv.sgd(squared.gradient, np.zeros(4), (X, scale * y), step=0.01, steps=1, rule=rule, order="cyclic")
+    g = -scale * y[0] * X[0]
+    np.testing.assert_allclose(run.last, -0.01 * g / (np.abs(g) + eps), rtol=1e-10)
+
+
+def test_clipping_leaves_a_zero_gradient_and_reports_an_infinite_one():
+    # Elsewhere 0/0 made the first NaN, and an infinite norm turned the gradient silently into 0.
+    X, _ = table()
+    options = {"step": 0.1, "epochs": 1, "clip": 1.0}
+    np.testing.assert_array_equal(dv.sgd(squared.gradient, np.zeros(4), (X, np.zeros(60)), **options).last, 0.0)
+    with pytest.raises(ValueError, match="gradient at w0 must be finite"):
+        dv.sgd(squared.gradient, np.ones(4), (1e200 * X, np.ones(60)), **options)
+
+
+def test_decay_beyond_its_limit_is_reported():
+    # step * decay > 2 turns the weights round and lengthens them; elsewhere they were silently set to 0.
+    X, y = table()
+    with pytest.warns(dv.DivergenceWarning, match="too large"):
+        dv.sgd(squared.gradient, np.ones(4), (X, y), step=0.1, epochs=1, weight_decay=30.0)
+
+
+def test_schedules_begin_with_their_first_size_and_change_on_time():
+    # Elsewhere the first step had ten times, or 0 times, the size asked for.
+    decay = dv.schedules.step_decay(0.5, 3, 0.1)
+    np.testing.assert_allclose([decay(t) for t in range(1, 8)], [0.5] * 3 + [0.05] * 3 + [0.005], rtol=1e-14)
+    warm = dv.schedules.constant(0.5).with_warmup(4)
+    np.testing.assert_allclose([warm(t) for t in range(1, 7)], [0.125, 0.25, 0.375, 0.5, 0.5, 0.5], rtol=1e-14)
+    cosine = dv.schedules.cosine(1.0, 10**9)  # computed by recursion elsewhere: wrong after a billion steps
+    np.testing.assert_allclose([cosine(1), cosine(5 * 10**8 + 1)], [1.0, 0.5], rtol=1e-9)
+
+
+def test_average_in_single_precision_does_not_drift():
+    X, y = (np.zeros_like(a, np.float32) for a in table())
+    start = np.full(4, 1 / 3, np.float32)
+    run = dv.sgd(squared.gradient, start, (X, y), step=0.1, epochs=2000, average="all", keep="last")
+    np.testing.assert_array_equal(run.average, start)  # a float32 sum of 120,000 terms is off by 1e-3
+
+
+def test_callback_gets_points_of_its_own():
+    # Elsewhere each call got the array that the next step overwrites: a list of them held the last point many times.
+    seen = []
+    run = dv.sgd(
+        squared.gradient, np.ones(4), table(), step=0.05, epochs=3, callback=lambda p: seen.append(p.w), evaluate=20
+    )
+    assert len(seen) >= 3
+    assert len({w.tobytes() for w in seen}) == len(seen)
+    np.testing.assert_array_equal(seen[-1], run.last)
+
+
+def test_held_out_rows_are_never_trained_on():
+    X, y = table()
+    options = {"value": squared.value, "step": 0.05, "epochs": 3}
+    alone = dv.sgd(squared.gradient, np.ones(4), (X, y), **options)
+    measured = dv.sgd(squared.gradient, np.ones(4), (X, y), held_out=(1e3 * X[:7], y[:7]), **options)
+    np.testing.assert_array_equal(measured.iterates, alone.iterates)
+    np.testing.assert_array_equal(measured.values, alone.values)  # the mean over the 60 rows, not over 67
+
+
 # --------------------------------------------------------------------------------------------- going wrong
 
 

@@ -21,6 +21,7 @@ from numba.core.registry import CPUDispatcher
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, kind_of_type, kind_of_value, with_article
 from derivable.autodiff.transform import emit
 from derivable.autodiff.transform.forward import Forward
+from derivable.autodiff.transform.light import AXES, accumulated
 from derivable.autodiff.transform.plain import as_compiled
 from derivable.autodiff.transform.program import Value
 from derivable.autodiff.transform.read import Reader, Static, leaves, read
@@ -231,6 +232,15 @@ class Maker:
                 reverse, head, forward_part, backward, last, set(extra) if self.verb == "grad_into" else set()
             )
         analysis = forward.analysis if self.verb == "jvp" else reverse.analysis
+        bars = forward.dots if self.verb == "jvp" else reverse.bar_names
+        names = forward.names.webs if self.verb == "jvp" else reverse.names.webs
+        light = {
+            t
+            for texts in (names, bars)
+            for web, t in texts.items()
+            if (kind := analysis.kinds.get(web)) and kind.ndim >= AXES and is_float(kind)
+        }
+        body = accumulated(body, light)
         if any(kind.ndim for kind in analysis.kinds.values()):
             distinct(body, {*parameters, *program.environment})
         keys = list(program.keys)

@@ -2,8 +2,8 @@
 
 Each function here is an overload of a public one. While Numba compiles the caller it looks at the *types* of
 the arguments (is `stride` an int or a tuple? has `x` a batch?) and returns the few lines for them; checks of values are
-made when the compiled code runs, with shorter messages than from Python. Everything is serial here: parallel loops
-belong to the caller.
+made when the compiled code runs, with shorter messages than from Python. Convolutions are computed by the engines that
+the layers use from Python, which `calls` reaches by address; what else stands here is serial.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from numba.core.errors import NumbaTypeError, NumbaValueError
 from numba.extending import overload
 from numba.np.numpy_support import as_dtype, from_dtype
 
-from derivable.convolution import derivatives, direct, layers, pooling
+from derivable.convolution import derivatives, layers, pooling
+from derivable.convolution.calls import CONVOLUTION, INPUT_GRADIENT, KERNEL_GRADIENT, call_engine
 from derivable.convolution.choice import METHODS
 from derivable.convolution.sizes import MODES, PADDING_MODES, PADDING_WORDS, extend, extend_transposed
 from derivable.jit import kernel
@@ -410,6 +411,37 @@ def bias_maker(bias: Any, dtype: Any) -> Callable[..., Any]:
     return make
 
 
+# ---------------------------------------------------------------------------------- engines, called by address
+
+
+@kernel
+def convolution(x, w, bias, out_shape, stride, before, dilation, groups):
+    """Return the convolution of normal forms, plus `bias`."""
+    out = np.empty((x.shape[0], w.shape[0], out_shape[0], out_shape[1], out_shape[2]), x.dtype)
+    work = out.size * (w.size // w.shape[0])
+    call_engine(CONVOLUTION, x, w, bias, out, stride, before, dilation, groups, work, out.size // out_shape[2])
+    return out
+
+
+@kernel
+def input_gradient(g, w, bias, x_shape, stride, before, dilation, groups):
+    """Return the transposed map of `convolution` in x, applied to `g`, plus `bias`."""
+    out = np.empty((g.shape[0], w.shape[1] * groups, x_shape[0], x_shape[1], x_shape[2]), g.dtype)
+    work, parts = g.size * (w.size // w.shape[0]), out.shape[0] * out.shape[1] * out.shape[2]
+    call_engine(INPUT_GRADIENT, g, w, bias, out, stride, before, dilation, groups, work, parts)
+    return out
+
+
+@kernel
+def kernel_gradient(g, x, kernel_shape, stride, before, dilation, groups):
+    """Return the derivative of sum(g * convolution(x, w)) with respect to w."""
+    shape = (g.shape[1], x.shape[1] // groups, kernel_shape[0], kernel_shape[1], kernel_shape[2])
+    out = np.empty(shape, x.dtype)
+    work, parts = g.size * (out.size // out.shape[0]), out.shape[0] * out.shape[1] * out.shape[2]
+    call_engine(KERNEL_GRADIENT, g, x, None, out, stride, before, dilation, groups, work, parts)
+    return out
+
+
 # -------------------------------------------------------------------------------------------------- layers
 
 
@@ -457,7 +489,7 @@ def add_layer(public: Callable[..., Any], dimensions: int) -> None:
                 check_reflect(a.shape[2:], before, after, mode)
                 a = extend(a, before, after, mode)
                 before = (0, 0, 0)
-            return back(direct.convolution(a, w, b, out, s, before, d, groups))
+            return back(convolution(a, w, b, out, s, before, d, groups))
 
         return compute
 
@@ -495,7 +527,7 @@ def add_transposed_layer(public: Callable[..., Any], dimensions: int) -> None:
             before, after = get_pads(padding, a.shape[2:], w.shape[2:], s, d)
             out = transposed_sizes(a.shape[2:], w.shape[2:], s, before, after, d, get_extra(output_padding))
             b = make_bias(bias, w.shape[1] * groups)
-            return back(direct.input_gradient(a, w, b, out, s, before, d, groups))
+            return back(input_gradient(a, w, b, out, s, before, d, groups))
 
         return compute
 
@@ -532,10 +564,10 @@ def conv_input_gradient(gradient, weight, input_shape, stride=1, padding=0, dila
         same_shape(g.shape, (shape[0], w.shape[0], out[0], out[1], out[2]))
         b = np.zeros(shape[1], dtype)
         if mode == 0:
-            return back(direct.input_gradient(g, w, b, shape[2:], s, before, d, groups))
+            return back(input_gradient(g, w, b, shape[2:], s, before, d, groups))
         check_reflect(shape[2:], before, after, mode)
         wide = wide_sizes(shape[2:], before, after)
-        result = direct.input_gradient(g, w, b, wide, s, (0, 0, 0), d, groups)
+        result = input_gradient(g, w, b, wide, s, (0, 0, 0), d, groups)
         return back(extend_transposed(result, shape[2:], before, mode))
 
     return compute
@@ -571,7 +603,7 @@ def conv_kernel_gradient(gradient, x, kernel_shape, stride=1, padding=0, dilatio
             check_reflect(a.shape[2:], before, after, mode)
             a = extend(a, before, after, mode)
             before = (0, 0, 0)
-        return back(direct.kernel_gradient(g, a, shape[2:], s, before, d, groups))
+        return back(kernel_gradient(g, a, shape[2:], s, before, d, groups))
 
     return compute
 
@@ -628,7 +660,7 @@ def conv_transpose_input_gradient(
         out = transposed_sizes(shape[2:], w.shape[2:], s, before, after, d, get_extra(output_padding))
         same_shape(g.shape, (shape[0], w.shape[1] * groups, out[0], out[1], out[2]))
         b = np.zeros(shape[1], dtype)
-        return back(direct.convolution(g, w, b, shape[2:], s, before, d, groups))
+        return back(convolution(g, w, b, shape[2:], s, before, d, groups))
 
     return compute
 
@@ -662,7 +694,7 @@ def conv_transpose_kernel_gradient(
         before, after = get_pads(padding, a.shape[2:], shape[2:], s, d)
         out = transposed_sizes(a.shape[2:], shape[2:], s, before, after, d, get_extra(output_padding))
         same_shape(g.shape, (a.shape[0], shape[1] * groups, out[0], out[1], out[2]))
-        return back(direct.kernel_gradient(a, g, shape[2:], s, before, d, groups))
+        return back(kernel_gradient(a, g, shape[2:], s, before, d, groups))
 
     return compute
 

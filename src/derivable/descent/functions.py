@@ -23,10 +23,12 @@ from numba import types
 from numba.core import cgutils
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, is_jitted
+from numba.np.arrayobj import make_array
 
 __all__ = [
     "InPlace",
     "Prepared",
+    "borrow",
     "describe",
     "in_place",
     "invoke",
@@ -35,6 +37,7 @@ __all__ = [
     "prepare",
     "prepare_args",
     "prepare_proximal",
+    "without_owner",
 ]
 
 
@@ -435,9 +438,51 @@ def _kind(value: Any) -> Any:
     return numba.typeof(value)
 
 
+def without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Emit the same arrays without the count of their references; see `borrow`."""
+    if isinstance(kind, types.Array):
+        array = make_array(kind)(context, builder, value)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        return array._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        for k, part in enumerate(kind):
+            own = without_owner(context, builder, part, builder.extract_value(value, k))
+            value = builder.insert_value(value, own, k)
+    return value
+
+
+@intrinsic
+def _borrow(typingctx, x):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        return without_owner(context, builder, signature.args[0], values[0])
+
+    return x(x), codegen
+
+
+def _borrow_plain(x):  # type: ignore[no-untyped-def]
+    return x
+
+
+# Return the same arrays without their owner, whose references Numba would count at each call with them: an atomic
+# addition for each array, which is longer than a step of a small problem. The caller keeps the memory alive.
+borrow: Any = _borrow_plain if numba.config.DISABLE_JIT else _borrow
+
+
+def _keeps_nothing(kind: Any) -> bool:
+    """Say whether a value of this type has no room for a reference to an array that outlives the call."""
+    if isinstance(kind, types.BaseTuple):
+        return all(map(_keeps_nothing, kind))
+    return isinstance(kind, (types.Array, types.Number, types.Boolean))
+
+
 def _call(context, builder, function, value, parts):  # type: ignore[no-untyped-def]
-    """Emit the bare call of a first-class function."""
+    """Emit the bare call of a first-class function.
+
+    The arrays are lent to it, see `borrow`, unless it gets something in which it could keep one.
+    """
     target = function.signature
+    if all(map(_keeps_nothing, target.args)):
+        parts = [without_owner(context, builder, kind, part) for kind, part in zip(target.args, parts, strict=True)]
     address = cgutils.create_struct_proxy(function)(context, builder, value=value).jit_addr
     convention = context.call_conv
     kind = convention.get_function_type(target.return_type, target.args).as_pointer()

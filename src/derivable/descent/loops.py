@@ -15,9 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.extending import overload
+from numba.extending import intrinsic, overload
 
 from derivable.descent.functions import (
     Prepared,
@@ -283,6 +285,30 @@ def descend(
     return reached, status
 
 
+# Below this size the step is taken one number at a time, above in vectors.
+SMALL = 16
+
+
+@intrinsic
+def _apart(typingctx):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], True)
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+def _apart_plain() -> None:
+    return None
+
+
+# Keep the compiler from joining neighbouring rounds of a loop to vectors: it emits no instruction, but may not be
+# moved or repeated. A processor hands a number from a store to the load after it at once if the load lies within the
+# store; a vector loaded from where single numbers (or vectors at another offset) were just stored waits until these
+# have left for the cache, as long as a step of a problem with ten variables.
+apart: Any = _apart_plain if numba.config.DISABLE_JIT else _apart
+
+
 @kernel
 def sprint(
     gradient: Any, args: Any, sizes: np.ndarray, first: int, last: int, state: State, record: Record
@@ -308,8 +334,13 @@ def sprint(
         before[i] = u[i]
     for p in range(first, last + 1):
         size = sizes[min(p, sizes.size) - 1]
-        for i in range(u.size):
-            u[i] -= size * h[i]
+        if u.size < SMALL:
+            for i in range(u.size):
+                u[i] -= size * h[i]
+                apart()
+        else:
+            for i in range(u.size):
+                u[i] -= size * h[i]
         if not take(invoke(gradient, w, args, g), w, h):
             return p - 1, WRONG_SHAPE
     length = norm(h, sum_of_squares(h))

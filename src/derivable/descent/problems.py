@@ -39,6 +39,10 @@ __all__ = [
 # as fast on rows of 100. NaN and infinities keep their meaning.
 SUMS = {"reassoc"}
 
+# The gradients make no arrays: Numba need not count the references to those they get, which at n = 2 takes as long as
+# the gradient itself.
+BARE: dict[str, Any] = {"_nrt": False}
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -93,7 +97,7 @@ def quadratic_value(w: np.ndarray, A: np.ndarray, b: np.ndarray) -> float:
     return total
 
 
-@kernel
+@kernel(**BARE)
 def quadratic_gradient(w: np.ndarray, A: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Write A w - b for a symmetric A."""
     if w.size != A.shape[1]:
@@ -172,7 +176,7 @@ def least_squares_value(w: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
     return total / (2 * X.shape[0])
 
 
-@kernel(fastmath=SUMS)
+@kernel(fastmath=SUMS, **BARE)
 def least_squares_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     """Write X^T (X w - y) / n, row by row: X is read once, where two matrix products read it twice."""
     n, d = X.shape
@@ -269,7 +273,7 @@ def logistic_value(w: np.ndarray, X: np.ndarray, y: np.ndarray, C: float) -> flo
     return C * total + squares / 2
 
 
-@kernel(fastmath=SUMS)
+@kernel(fastmath=SUMS, **BARE)
 def logistic_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, C: float, out: np.ndarray) -> None:
     """Write the gradient of `logistic_value`."""
     if w.size != X.shape[1] + 1:
@@ -352,16 +356,18 @@ def rosenbrock_value(w: np.ndarray) -> float:
     return total
 
 
-@kernel
+@kernel(**BARE)
 def rosenbrock_gradient(w: np.ndarray, out: np.ndarray) -> None:
     """Write the gradient of `rosenbrock_value`, in one pass."""
     if w.size < 2:
         raise ValueError("w must have at least 2 entries")
     n = w.size
-    out[0] = -400 * w[0] * (w[1] - w[0] ** 2) - 2 * (1 - w[0])
-    for i in range(1, n - 1):
-        out[i] = 200 * (w[i] - w[i - 1] ** 2) - 400 * w[i] * (w[i + 1] - w[i] ** 2) - 2 * (1 - w[i])
-    out[n - 1] = 200 * (w[n - 1] - w[n - 2] ** 2)
+    before = 0.0
+    for i in range(n - 1):
+        rise = w[i + 1] - w[i] ** 2
+        out[i] = 200 * before - 400 * w[i] * rise - 2 * (1 - w[i])
+        before = rise
+    out[n - 1] = 200 * before
 
 
 def rosenbrock(n: int = 2) -> Problem:
@@ -397,7 +403,7 @@ def lasso_value(w: np.ndarray, X: np.ndarray, y: np.ndarray, weight: float) -> f
     return least_squares_value(w, X, y) + weight * total
 
 
-@kernel
+@kernel(**BARE)
 def lasso_gradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, weight: float, out: np.ndarray) -> None:
     """Write the gradient of the smooth part."""
     least_squares_gradient(w, X, y, out)
@@ -462,7 +468,7 @@ def hinge_value(w: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
     return total / X.shape[0]
 
 
-@kernel(fastmath=SUMS)
+@kernel(fastmath=SUMS, **BARE)
 def hinge_subgradient(w: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     """Write the mean of -y_i x_i over the rows with a margin below 1."""
     if w.size != X.shape[1]:
@@ -529,7 +535,7 @@ def max_affine_value(w: np.ndarray, A: np.ndarray, b: np.ndarray) -> float:
     return largest
 
 
-@kernel
+@kernel(**BARE)
 def max_affine_subgradient(w: np.ndarray, A: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Write the first a_i for which <a_i, w> + b_i is largest."""
     if w.size != A.shape[1]:
@@ -604,7 +610,7 @@ def huber_value(w: np.ndarray, L: float, rho: float) -> float:
     return L * s / 2 if L * length <= rho else rho * length - rho**2 / (2 * L)
 
 
-@kernel
+@kernel(**BARE)
 def huber_gradient(w: np.ndarray, L: float, rho: float, out: np.ndarray) -> None:
     """Write L w, cut to the length rho."""
     s = 0.0
@@ -664,7 +670,7 @@ def worst_value(w: np.ndarray, rho: float, limit: float) -> float:
     return rho * max(largest, np.sqrt(s) - limit)
 
 
-@kernel
+@kernel(**BARE)
 def worst_choice(w: np.ndarray, rho: float, limit: float, out: np.ndarray) -> None:
     """Write rho times the unit vector of the first largest entry; or rho w / |w|, if that term is the larger one."""
     largest, first, s = -np.inf, 0, 0.0
@@ -777,7 +783,7 @@ def chain_value(w: np.ndarray, L: float) -> float:
     return L / 4 * (s / 2 - w[0])
 
 
-@kernel
+@kernel(**BARE)
 def chain_gradient(w: np.ndarray, L: float, out: np.ndarray) -> None:
     """Write L/4 (A w - e_1)."""
     n = w.size

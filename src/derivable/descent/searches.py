@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from derivable.descent.functions import invoke, launch
-from derivable.descent.loops import STALLED, VISITED, Record, State, arrive, drive, prepare_run, take
+from derivable.descent.loops import CONVERGED, STALLED, VISITED, Record, State, arrive, drive, prepare_run, take
 from derivable.descent.trajectory import Progress, Trajectory
 from derivable.jit import kernel
 from derivable.validation import check_choice, check_count, check_number, check_positive
@@ -105,23 +105,24 @@ def step_and_search(
                 before[i] = u[i]
                 direction[i] = h[i]
             length = record.norms[p - 1]
+            if length == 0.0:  # nothing to search along: the point is stationary, whatever the tolerance
+                reached, status = p - 1, CONVERGED
+                break
             guess = initial if p == 1 else sizes[p - 2] * (1.0 if exactly else grow)
             size = guess
-            found = length > 0.0
-            if found and exactly:
+            found = False
+            if exactly:
                 size = search_exactly(gradient, args, guess, direction, state)
                 found = size > 0.0
-            elif found:
-                found = False
-                if value is not None:
-                    for _ in range(1100):
-                        for i in range(u.size):
-                            u[i] = before[i] - size * direction[i]
-                        f, at_start = float(invoke(value, w, args, g)), record.values[p - 1]
-                        if f < at_start and f <= at_start - decrease * size * length * length:
-                            found = True
-                            break
-                        size *= shrink
+            elif value is not None:
+                for _ in range(1100):
+                    for i in range(u.size):
+                        u[i] = before[i] - size * direction[i]
+                    f, at_start = float(invoke(value, w, args, g)), record.values[p - 1]
+                    if f < at_start and f <= at_start - decrease * size * length * length:
+                        found = True
+                        break
+                    size *= shrink
             moved = False
             for i in range(u.size):
                 u[i] = before[i] - size * direction[i]
@@ -186,8 +187,9 @@ def steepest_descent(
         allow_nan: whether `args` may hold NaN.
 
     Returns:
-        The run; `step_sizes` holds the sizes found. It ends with the reason "stalled" where no step lowers f any
-        more in floating-point numbers, or, if the search is exact, where f falls along the line for ever.
+        The run; `step_sizes` holds the sizes found. It ends with the reason "tolerance" at a point whose gradient is 0,
+        with or without `tol`, and with "stalled" where no step lowers f any more in floating-point numbers, or, if the
+        search is exact, where f falls along the line for ever.
 
     Raises:
         TypeError: as `gradient_descent`.

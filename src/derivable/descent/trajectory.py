@@ -55,7 +55,7 @@ class Trajectory:
             point for a run without a record.
         values: the objective function at each of the $T + 1$ points; None unless the run was given `value`.
         best: the point of the lowest value; None unless the run was given `value`.
-        reason: why the run ended: "steps" (all taken), "tolerance" (gradient norm at most `tol`), "callback",
+        reason: why the run ended: "steps" (all taken), "tolerance" (gradient norm at most `tol`, or 0), "callback",
             "diverged" (the next point, or what was evaluated there, is not finite; it is left out), "target"
             (the value is `f_star`, for Polyak's steps), "stalled" (a line search found no lower point), or
             "interrupted" (by Ctrl-C or by an error in the callback; the run is then an attribute of what was

@@ -30,7 +30,6 @@ from derivable.validation import as_array, check_finite
 __all__ = [
     "Component",
     "Parameters",
-    "borrow",
     "call_block",
     "call_row",
     "collect",
@@ -310,36 +309,6 @@ def _prefetch_plain(data, i):  # type: ignore[no-untyped-def]
 
 # Ask the processor to bring row `i` of each array into its cache, while the rows before it are worked on.
 prefetch: Any = _prefetch_plain if numba.config.DISABLE_JIT else _prefetch
-
-
-def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    if isinstance(kind, types.Array):
-        array = make_array(kind)(context, builder, value)
-        array.meminfo = cgutils.get_null_value(array.meminfo.type)
-        array.parent = cgutils.get_null_value(array.parent.type)
-        return array._getvalue()
-    if isinstance(kind, types.BaseTuple):
-        for k, part in enumerate(kind):
-            own = _without_owner(context, builder, part, builder.extract_value(value, k))
-            value = builder.insert_value(value, own, k)
-    return value
-
-
-@intrinsic
-def _borrow(typingctx, x):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        return _without_owner(context, builder, signature.args[0], values[0])
-
-    return x(x), codegen
-
-
-def _borrow_plain(x):  # type: ignore[no-untyped-def]
-    return x
-
-
-# Return the same arrays without their owner, whose references Numba would count at each call with them: an atomic
-# addition for each array, which is longer than the work on a row. The caller keeps the memory alive.
-borrow: Any = _borrow_plain if numba.config.DISABLE_JIT else _borrow
 
 
 def collect(v: Any, w: Any, flat: Any, at: int) -> int:

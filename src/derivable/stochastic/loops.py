@@ -19,14 +19,13 @@ import numba
 import numpy as np
 from numba import types
 
-from derivable.descent.functions import Prepared, launch, prepare_args
+from derivable.descent.functions import Prepared, borrow, launch, prepare_args
 from derivable.descent.loops import LARGEST_RECORD, curvature, norm, sum_of_squares
 from derivable.descent.trajectory import DivergenceWarning, Progress, Trajectory
 from derivable.jit import kernel
 from derivable.stochastic.components import (
     Component,
     Parameters,
-    borrow,
     call_block,
     call_row,
     collect,
@@ -36,7 +35,7 @@ from derivable.stochastic.components import (
     prepare_data,
     refuse_nan,
 )
-from derivable.stochastic.linear import AHEAD, first_product, linear_steps, write_gradient
+from derivable.stochastic.linear import AHEAD, CACHED, first_product, linear_steps, write_gradient
 from derivable.stochastic.orders import CYCLIC, MOST_ROWS, ORDERS, Order, check_seed, fill_order
 from derivable.stochastic.schedules import CONSTANT, Schedule, as_schedule, step_size, write_sizes
 from derivable.stochastic.updates import (
@@ -317,6 +316,7 @@ def walk(
 
     if slope is not None:  # noqa: SIM102
         if single and simple and plan.average_from >= plan.steps:  # a linear model's rows, one by one
+            ahead = not in_order or data[0].nbytes > CACHED
             while p < last:
                 position = (p + 1) % plan.per_epoch
                 if position == 0:
@@ -331,7 +331,7 @@ def walk(
                         u,
                         data,
                         order,
-                        not in_order,
+                        ahead,
                         np.int64(carry[0]),
                         carry[1],
                         position,

@@ -488,6 +488,14 @@ def _register_kernels() -> None:
     for name in ("unbroadcast", "unbroadcast_1", "unbroadcast_2", "unbroadcast_21"):
         define(name, "x, shape", getattr(kernels, name))(summed(name))
 
+    @define("wide", "x, shape", kernels.wide)
+    def _wide(x: Kind, *shape: Kind) -> Forms:
+        target = f"({''.join(f'x{k + 1}, ' for k in range(len(shape)))})"
+        back = f"unbroadcast(g.reshape({target}), x.shape)"
+        return Forms(
+            Kind(x.dtype, 1), f"wide(x, {target})", [back, *[None] * len(shape)], f"wide(dx, {target})", view=True
+        )
+
     FUNCTIONS[kernels.outer] = FUNCTIONS[np.outer]
 
     define("narrow", "x, y", kernels.narrow)(

@@ -9,6 +9,7 @@ import numpy as np
 from derivable.jit import kernel, ufunc
 
 __all__ = [
+    "accumulate",
     "cholesky_reverse",
     "cholesky_tangent",
     "cumprod_reverse",
@@ -25,6 +26,7 @@ __all__ = [
     "unbroadcast_1",
     "unbroadcast_2",
     "unbroadcast_21",
+    "wide",
 ]
 
 
@@ -49,6 +51,60 @@ def narrow(c: Any, like: Any) -> Any:
                 place = place * size + (index[lead + axis] if size != 1 else 0)
             out[place] = True
     return out.reshape(like.shape)
+
+
+@kernel
+def wide(x: Any, shape: Any) -> Any:
+    """Return the elements of an array, broadcast to this shape, in one row."""
+    if x.shape == shape:
+        return x.ravel()
+    values, size = x.ravel(), 1
+    for k in shape:
+        size *= k
+    out = np.empty(size, x.dtype)
+    extents, steps = np.empty(len(shape), np.int64), np.zeros(len(shape), np.int64)
+    lead, step = len(shape) - x.ndim, 1
+    for axis in range(len(shape) - 1, -1, -1):
+        extents[axis] = shape[axis]
+        if axis >= lead and x.shape[axis - lead] != 1:
+            if x.shape[axis - lead] != shape[axis]:
+                raise ValueError("an array cannot be broadcast to the shape of the array that it is added to")
+            steps[axis] = step
+            step *= shape[axis]
+    if lead < 0:
+        raise ValueError("an array cannot be broadcast to the shape of the array that it is added to")
+    take(values, extents, steps, out)
+    return out
+
+
+@kernel
+def take(values: Any, extents: Any, steps: Any, out: Any) -> None:
+    """Fill `out`, an array of these extents, with the values at the places that the index times `steps` gives."""
+    last = extents.shape[0] - 1
+    index, place, start = np.zeros(last + 1, np.int64), 0, 0
+    while start < out.shape[0]:
+        for k in range(extents[last]):
+            out[start + k] = values[place + k * steps[last]]
+        start += extents[last]
+        for axis in range(last - 1, -1, -1):  # the next row
+            index[axis] += 1
+            place += steps[axis]
+            if index[axis] < extents[axis]:
+                break
+            place -= steps[axis] * extents[axis]
+            index[axis] = 0
+
+
+@kernel
+def accumulate(total: Any, more: Any) -> None:
+    """Do `total += more`, in a fraction of the time that this takes to compile for arrays of four axes."""
+    values = wide(np.asarray(more), total.shape)
+    flat = total.ravel()
+    for k in range(flat.size):
+        flat[k] += values[k]
+    if flat.size and flat.ctypes.data != total.ctypes.data:  # a copy: the array does not lie in one piece
+        for k, index in enumerate(np.ndindex(total.shape)):
+            total[index] = flat[k]
 
 
 @kernel

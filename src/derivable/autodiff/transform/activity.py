@@ -22,7 +22,7 @@ from derivable.autodiff.transform.program import (
 )
 from derivable.autodiff.transform.read import leaves
 
-__all__ = ["Analysis", "dependent", "is_view", "regular"]
+__all__ = ["Analysis", "dependent", "is_view", "regular", "same_shape", "shape_of"]
 
 
 class Analysis:
@@ -316,3 +316,21 @@ def regular(op: str, k: int, let: Let) -> bool:
         first, second = (a.const for a in let.args)
         return second is not None or (first is not None and abs(first) < 1e150)
     return False
+
+
+def same_shape(a: Value, b: Value) -> bool:
+    """Tell whether two arrays are known to have the same shape."""
+    return shape_of(a) is shape_of(b)
+
+
+def shape_of(v: Value) -> Value:
+    """Return a token: equal tokens mean equal shapes."""
+    let = v.define
+    if isinstance(let, Let):
+        if let.op in ("copy", "alloc_like") or (let.op == "array" and let.info["name"] in ("copy", "astype")):
+            return shape_of(let.args[0])
+        if let.op in ELEMENTWISE:
+            tokens = {shape_of(a) for a in let.args if a.kind.ndim}
+            if len(tokens) == 1:
+                return tokens.pop()
+    return v

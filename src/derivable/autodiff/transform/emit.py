@@ -18,6 +18,7 @@ from derivable.autodiff.rules import kernels
 from derivable.autodiff.rules.activations import ACTIVATION_NAMES
 from derivable.autodiff.rules.table import ELEMENTWISE, OPERATORS
 from derivable.autodiff.transform.activity import Analysis
+from derivable.autodiff.transform.light import lighten
 from derivable.autodiff.transform.program import APPEND, Break, For, If, Let, Raise, Value, While, Write, inner, uses
 from derivable.autodiff.transform.read import leaves
 from derivable.jit import cache_folder, kernel
@@ -415,6 +416,7 @@ class Primal:
 
     def __init__(self, analysis: Analysis, names: Names, keep: set[Value]) -> None:
         self.analysis, self.names, self.keep = analysis, names, keep
+        self.arrays = {text for web, text in names.webs.items() if web in analysis.kinds and analysis.kinds[web].ndim}
         self.counts: dict[Value, int] = {}
         for s in analysis.statements:
             for v in uses(s):
@@ -463,7 +465,9 @@ class Primal:
         reads: set[str] = set()
         for a in s.args:
             reads |= self.pending[a][1] if a in self.pending else {self.names.webs[a.web()]}
-        node = primal_node(s, [self.read(a) for a in s.args], self.analysis.kinds[target.web()].dtype[0] == "f")
+        args, as_float = [self.read(a) for a in s.args], self.analysis.kinds[target.web()].dtype[0] == "f"
+        node = primal_node(s, args, as_float)
+        node = lighten(s, node, args, self.arrays, lambda rows: primal_node(s, rows, as_float))
         if s.op == "pop":
             self.flush(memory=True)
         elif target.name is None and self.counts.get(target, 0) == 1 and target not in self.keep:

@@ -29,6 +29,7 @@ from derivable.autodiff.transform.emit import (
     template,
 )
 from derivable.autodiff.transform.guards import Guard, condition, written
+from derivable.autodiff.transform.light import AXES, in_a_row, is_heavy, row, shaped, wide_guard
 from derivable.autodiff.transform.program import (
     APPEND,
     Block,
@@ -303,7 +304,6 @@ class Forward:
                 halves = [h for h, d in zip(("dx @ y", "x @ dy"), dots, strict=True) if d is not None]
                 return template(" + ".join(halves), given | letters(s, full, "d"), arrays=True)
             return template(forms.forward, given | letters(s, full, "d"), arrays=True)
-        rule, arrays = ELEMENTWISE[op], bool(z.kind.ndim)
         if self.lasting(s):
             guards = [self.guard(s, k, given) for k, d in enumerate(dots) if d is not None]
             joint = guards[0]
@@ -311,33 +311,58 @@ class Forward:
                 joint = joint.combine(g, False) if joint is not None and g is not None else None
             if joint is not None:
                 self.guards[z] = joint
-        total: Any = None
-        if op in SELECTORS:
-            zeros = [d if d is not None else ast.Constant(0.0) for d in dots]
-            total = template(SELECTORS[op].tangent, given | letters(s, zeros, "d"), arrays)
-        else:
-            for k, d in enumerate(dots):
-                if d is None:
-                    continue
-                partial = template(rule.partials[k] or "0.0", given, arrays)
-                if number_of(partial) == 0:
-                    continue
-                term = product(d, partial)
-                if op == "/" and k == 1:
-                    term = negative(template("d / y * z", given | {"d": d}))  # as in reverse mode; it underflows less
-                if s.args[k] in self.guards and number_of(partial) is None:
-                    pair = {"c": self.guards[s.args[k]].make(), "t": term}
-                    term = template("pick(c, t, 0.0)", pair, arrays)
-                total = term if total is None else ast.BinOp(total, ast.Add(), term)
-            if total is None:
-                return self.zero(s)
-            if rule.edge is not None and not all(regular(op, k, s) for k, d in enumerate(dots) if d is not None):
-                total = ast.BinOp(total, ast.Add(), template(rule.edge, given, arrays))
+        total = self.total(s, dots, given, self.guards)
+        if total is None:
+            return self.zero(s)
+        if z.kind.ndim >= AXES and is_heavy(total, self.array_names() | {output.id}):
+            return self.light_total(s, dots, given, output)
         live = [a for a, d in zip(s.args, dots, strict=True) if d is not None]
         several = len([a for a in s.args if a.kind.ndim]) > 1
-        if arrays and (not all(a.kind.ndim for a in live) or (several and len(live) < len(s.args))):
+        if z.kind.ndim and (not all(a.kind.ndim for a in live) or (several and len(live) < len(s.args))):
             total = ast.BinOp(total, ast.Add(), self.zero(s))  # the tangent may be smaller than the result
         return total
+
+    def total(self, s: Let, dots: list[Any], given: dict[str, Any], guards: dict[Value, Guard]) -> Any:
+        """Return the tangent of an elementwise result: a sum over the arguments that move, or None for zero."""
+        op, rule, arrays = s.op, ELEMENTWISE[s.op], bool(s.target.kind.ndim)
+        if op in SELECTORS:
+            zeros = [d if d is not None else ast.Constant(0.0) for d in dots]
+            return template(SELECTORS[op].tangent, given | letters(s, zeros, "d"), arrays)
+        total: Any = None
+        for k, d in enumerate(dots):
+            if d is None:
+                continue
+            partial = template(rule.partials[k] or "0.0", given, arrays)
+            if number_of(partial) == 0:
+                continue
+            term = product(d, partial)
+            if op == "/" and k == 1:
+                term = negative(template("d / y * z", given | {"d": d}))  # as in reverse mode; it underflows less
+            if s.args[k] in guards and number_of(partial) is None:
+                term = template("pick(c, t, 0.0)", {"c": guards[s.args[k]].make(), "t": term}, arrays)
+            total = term if total is None else ast.BinOp(total, ast.Add(), term)
+        if total is None:
+            return None
+        if rule.edge is not None and not all(regular(op, k, s) for k, d in enumerate(dots) if d is not None):
+            total = ast.BinOp(total, ast.Add(), template(rule.edge, given, arrays))
+        return total
+
+    def light_total(self, s: Let, dots: list[Any], given: dict[str, Any], output: Any) -> Any:
+        """Return the same, computed on the elements in one row; see `light`."""
+        shape = ast.Attribute(output, "shape", ast.Load())
+
+        def in_row(k: int, node: Any) -> Any:
+            return in_a_row(s.args, k, lambda: node, lambda: shape)
+
+        rows = {"z": row(output), **letters(s, [in_row(k, self.read(a)) for k, a in enumerate(s.args)])}
+        guards = {a: wide_guard(self.guards[a], shape) for a in s.args if a in self.guards}
+        return shaped(self.total(s, [d and in_row(k, d) for k, d in enumerate(dots)], rows, guards), shape)
+
+    def array_names(self) -> set[str]:
+        """Return the names of arrays, of values and of tangents."""
+        kinds = self.analysis.kinds
+        found = {text for web, text in self.names.webs.items() if web in kinds and kinds[web].ndim}
+        return found | {text for web, text in self.dots.items() if kinds[web].ndim}
 
 
 __all__ += ["Kind"]

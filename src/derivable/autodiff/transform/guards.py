@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
+from derivable.autodiff.rules.table import SELECTORS
 from derivable.autodiff.transform.activity import Analysis
 from derivable.autodiff.transform.emit import template
 from derivable.autodiff.transform.program import Let, Value
 
-__all__ = ["Guard", "condition", "negation", "same_shape", "written"]
+__all__ = ["Guard", "condition", "negation", "written"]
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,3 @@ def condition(s: Let, k: int, given: dict[str, Any]) -> Guard:
 def written(values: list[Value], analysis: Analysis) -> bool:
     """Tell whether arrays may have other elements when a condition on them is read again."""
     return any(v.kind.ndim and v.roots & w.array.roots for v in values for w in analysis.writes)
-
-
-def same_shape(a: Value, b: Value) -> bool:
-    """Tell whether two arrays are known to have the same shape."""
-    return shape_of(a) is shape_of(b)
-
-
-def shape_of(v: Value) -> Value:
-    """Return a token: equal tokens mean equal shapes."""
-    let = v.define
-    if isinstance(let, Let):
-        if let.op in ("copy", "alloc_like") or (let.op == "array" and let.info["name"] in ("copy", "astype")):
-            return shape_of(let.args[0])
-        if let.op in ELEMENTWISE:
-            tokens = {shape_of(a) for a in let.args if a.kind.ndim}
-            if len(tokens) == 1:
-                return tokens.pop()
-    return v

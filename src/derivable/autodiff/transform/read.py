@@ -17,6 +17,7 @@ import numpy as np
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
 from derivable.autodiff.rules import array as array_rules
 from derivable.autodiff.rules.activations import DEFAULTS
+from derivable.autodiff.rules.kernels import accumulate
 from derivable.autodiff.rules.table import ELEMENTWISE, NAMES
 from derivable.autodiff.transform.jumps import structure
 from derivable.autodiff.transform.program import (
@@ -1204,6 +1205,10 @@ class Reader:
                 return self.allocate_like(LIKE[function], args, named, node)
             if function in array_rules.FUNCTIONS:
                 return self.array_call(array_rules.FUNCTIONS[function], args, named)
+            if function is accumulate:
+                array, value = (self.as_value(a, node) for a in args)
+                self.write(array, [("e", None)], value, "+")
+                return Static(None)
             if function in VERBS:
                 return VERBS[function](self, args, named)
         python = python_function(function)

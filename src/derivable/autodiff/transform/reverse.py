@@ -19,7 +19,7 @@ from typing import Any
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float
 from derivable.autodiff.rules.array import REFUSE, Spread
 from derivable.autodiff.rules.table import ELEMENTWISE, SELECTORS
-from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular
+from derivable.autodiff.transform.activity import Analysis, dependent, is_view, regular, same_shape, shape_of
 from derivable.autodiff.transform.emit import (
     Comment,
     Names,
@@ -39,7 +39,8 @@ from derivable.autodiff.transform.emit import (
     product,
     template,
 )
-from derivable.autodiff.transform.guards import Guard, condition, negation, same_shape, shape_of, written
+from derivable.autodiff.transform.guards import Guard, condition, negation, written
+from derivable.autodiff.transform.light import AXES, in_a_row, is_heavy, row, shaped, single, wide_guard
 from derivable.autodiff.transform.program import (
     APPEND,
     Block,
@@ -724,31 +725,58 @@ class Reverse:
                     used = test if outer is None else outer.combine(test, True)
                 found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node, used))
             return found
-        rule, selector = ELEMENTWISE[op], SELECTORS.get(op)
-        arrays = bool(z.kind.ndim)
+        selector = SELECTORS.get(op)
         for k, (a, w) in enumerate(zip(s.args, wanted, strict=True)):
-            text = rule.partials[k] if k < len(rule.partials) else None
-            if not w or text is None:
+            if not w or (node := self.share(s, k, given, outer)) is None:
                 continue
             guard = outer
-            if selector is not None:
-                node = template(selector.shares[k] or "", given, arrays)
-                if not written(s.args, self.analysis):
-                    own = condition(s, k, given)
-                    guard = own if outer is None else outer.combine(own, True)
-            else:
-                partial = template(text, given, arrays)
-                if number_of(partial) == 0:
-                    continue
-                node = template("g / y * z", given) if op == "/" and k == 1 else product(g, partial)
-                node = negative(node) if op == "/" and k == 1 else node
-                whole = all(v.kind.dtype[0] in "ib" for v in s.args[1:]) and op == "/"  # a count does not overflow
-                if rule.edge is not None and not regular(op, k, s) and not whole:
-                    node = ast.BinOp(node, ast.Add(), template(rule.edge, given, arrays))
-                if guard is not None and number_of(partial) is None:
-                    node = template("pick(c, g, 0.0)", {"c": guard.make(), "g": node}, arrays)
+            if selector is not None and not written(s.args, self.analysis):
+                own = condition(s, k, given)
+                guard = own if outer is None else outer.combine(own, True)
+            if z.kind.ndim >= AXES and is_heavy(node, self.array_names()):
+                node = self.light_share(s, k, given, outer)
             found.append((a, self.fit(node, a, s), self.narrow(guard, a, s)))
         return found
+
+    def share(self, s: Let, k: int, given: dict[str, Any], guard: Guard | None) -> Any:
+        """Return what the cotangent of an elementwise result gives to that of argument k, or None if that is zero."""
+        op, z = s.op, s.target
+        rule, selector, arrays = ELEMENTWISE[op], SELECTORS.get(op), bool(z.kind.ndim)
+        text = rule.partials[k] if k < len(rule.partials) else None
+        if text is None:
+            return None
+        if selector is not None:
+            node = template(selector.shares[k] or "", given, arrays)
+            return single(node) if arrays and z.kind.dtype == "f4" else node
+        partial = template(text, given, arrays)
+        if number_of(partial) == 0:
+            return None
+        node = template("g / y * z", given) if op == "/" and k == 1 else product(given["g"], partial)
+        node = negative(node) if op == "/" and k == 1 else node
+        whole = all(v.kind.dtype[0] in "ib" for v in s.args[1:]) and op == "/"  # a count does not overflow
+        if rule.edge is not None and not regular(op, k, s) and not whole:
+            node = ast.BinOp(node, ast.Add(), template(rule.edge, given, arrays))
+        if guard is not None and number_of(partial) is None:
+            node = template("pick(c, g, 0.0)", {"c": guard.make(), "g": node}, arrays)
+        return node
+
+    def light_share(self, s: Let, k: int, given: dict[str, Any], guard: Guard | None) -> Any:
+        """Return the same, computed on the elements in one row; see `light`."""
+        z, g = s.target, given["g"]
+        number = z.web() in self.numbers
+        shape = self.shape(z) if number else ast.Attribute(g, "shape", ast.Load())
+        rows = {"g": g if number else row(g), "z": lambda: row(given["z"]())}
+        for letter, position in letters(s, list(range(len(s.args)))).items():
+            rows[letter] = lambda p=position, n=letter: in_a_row(s.args, p, given[n], lambda: shape)
+        node = self.share(s, k, rows, guard and wide_guard(guard, shape))
+        return node if not s.args[k].kind.ndim else shaped(node, shape)
+
+    def array_names(self) -> set[str]:
+        """Return the names of arrays, of values and of cotangents."""
+        kinds = self.analysis.kinds
+        found = {text for web, text in self.names.webs.items() if web in kinds and kinds[web].ndim}
+        found |= {text for web, text in self.bar_names.items() if kinds[web].ndim and web not in self.numbers}
+        return found | {v.text for v in self.needed if v.kind.ndim}
 
     def narrow(self, guard: Guard | None, a: Value, s: Let) -> Guard | None:
         """Turn the guard of a result into that of an argument, which may have been broadcast."""

@@ -1,0 +1,43 @@
+"""Softmax cross-entropy against SciPy, and its derivative p - y against differences and the other mode."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from scipy.special import softmax as softmax_of_scipy
+
+import derivable as dv
+
+RNG = np.random.default_rng(0)
+SCORES, LABELS = 3 * RNG.normal(size=(7, 4)), RNG.integers(0, 4, 7)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e4, -1e4])
+def test_the_loss_is_scipys(shift):
+    scores = SCORES + shift
+    expected = -np.mean(log_softmax(scores, axis=1)[np.arange(7), LABELS])
+    assert dv.softmax_cross_entropy(scores, LABELS) == pytest.approx(expected, rel=1e-11)
+    np.testing.assert_allclose(dv.softmax(scores), softmax_of_scipy(scores, axis=1), rtol=1e-11)
+    single = scores.astype(np.float32)
+    assert dv.softmax(single).dtype == np.float32
+    exact = -np.mean(log_softmax(single.astype(np.float64), axis=1)[np.arange(7), LABELS])
+    assert dv.softmax_cross_entropy(single, LABELS) == pytest.approx(exact, rel=1e-6)
+
+
+def test_the_gradient_is_p_minus_y():
+    gradient = dv.grad(dv.softmax_cross_entropy)
+    expected = (softmax_of_scipy(SCORES, axis=1) - np.eye(4)[LABELS]) / 7
+    np.testing.assert_allclose(gradient(SCORES, LABELS), expected, atol=1e-15)
+    numerical = dv.numerical_gradient(lambda z: dv.softmax_cross_entropy(z, LABELS), SCORES)
+    np.testing.assert_allclose(expected, numerical, atol=1e-9)
+    direction = RNG.normal(size=SCORES.shape)
+    value, slope = dv.jvp(dv.softmax_cross_entropy, (SCORES, LABELS), (direction, None))
+    assert value == dv.softmax_cross_entropy(SCORES, LABELS)
+    assert slope == pytest.approx(np.sum(expected * direction), rel=1e-12)
+
+
+def test_wrong_labels_are_refused():
+    with pytest.raises(ValueError, match="as many as the rows"):
+        dv.softmax_cross_entropy(SCORES, LABELS[1:])
+    for label in (-1, 4):
+        with pytest.raises(ValueError, match="from 0 to the number"):
+            dv.softmax_cross_entropy(SCORES, np.full(7, label))
