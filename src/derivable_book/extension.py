@@ -185,7 +185,7 @@ class BookExtension(BlocksExtension):
 
     def extendMarkdownBlocks(self, md: Markdown, block_mgr: Any) -> None:
         """Register the blocks."""
-        for block in (*results.blocks(), citations.BibliographyBlock):
+        for block in (*results.blocks(), citations.BibliographyBlock, glossary.GlossaryBlock):
             block_mgr.register(block, {"book": self.book})
 
     def reset(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import xml.etree.ElementTree as etree
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import yaml
 from markdown import Markdown
 from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
+from pymdownx.blocks.block import Block
 
 from derivable_book import pages
 from derivable_book.pages import BookError
@@ -89,20 +89,18 @@ def _read(path: Path, time: int) -> list[Term]:
     return sorted(found, key=lambda term: term.word.lower())
 
 
-def listing(docs_dir: Path = pages.DOCS) -> str:
-    """Write the list.
+class GlossaryBlock(Block):
+    """Renders `/// glossary`: the whole list."""
 
-    Args:
-        docs_dir: the folder of pages.
+    NAME = "glossary"
 
-    Returns:
-        HTML.
-    """
-    rows = (
-        f'<dt id="{term.anchor}">{html.escape(term.word)}</dt><dd>{html.escape(term.says)}</dd>'
-        for term in terms(docs_dir)
-    )
-    return f'<dl class="glossary">{"".join(rows)}</dl>'
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        """Make the list."""
+        listed = etree.SubElement(parent, "dl", {"class": "glossary"})
+        for term in terms(self.config["book"].docs_dir):
+            etree.SubElement(listed, "dt", {"id": term.anchor}).text = term.word
+            etree.SubElement(listed, "dd").text = term.says
+        return listed
 
 
 class Linker(Treeprocessor):
