@@ -53,6 +53,22 @@ def test_a_function_may_be_compiled():
     assert dv.exercises.check("descent.4", njit(lambda eta: (2 * eta) ** -0.5))
 
 
+@pytest.mark.parametrize("square", [lambda g: g @ g, lambda g: np.linalg.norm(g) ** 2, lambda g: np.sum(g * g)])
+@pytest.mark.parametrize("above", [np.greater, np.greater_equal])
+def test_rounding_does_not_decide_on_a_line_search(square, above):
+    def search(f, gradient, w, eta):
+        g = gradient(w)
+        while above(f(w - eta * g), f(w) - eta / 2 * square(g)):
+            eta /= 2
+        return eta
+
+    assert dv.exercises.check("descent.7", search)
+
+
+def test_a_pair_may_be_the_rows_of_one_array():
+    assert dv.exercises.check("networks.5", np.array([[2.0, -2.0], [0.5, 0.5]]))
+
+
 def test_a_compiled_function_that_cannot_take_functions_is_told_so():
     class Compiled:  # as Numba's functions are, but for the seconds that they take
         def py_func(self, f, gradient, w, eta):

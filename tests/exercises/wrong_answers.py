@@ -136,6 +136,7 @@ WRONG = {
         ("(G**2 + delta**2) / (2 * L)", "terms", "sign of the term −δ²"),
         ("(G - delta)**2 / (2 * L)", "triangle", "complete the square"),
         ("G**2 / (2 * L)", "terms", "missing"),
+        ("G * (G - delta) / (2 * L)", "special case", "only where delta = 0"),
         ("(G**2 - delta**2) / L", "factor", "2 times"),
         ("(G**2 - delta**2) / 2", "factor", "L times"),
     ],
@@ -320,6 +321,8 @@ WRONG = {
         ("G**2 / (G**2 + sigma**2)", "factor", "the factor 1/L is missing"),
         ("L * G**2 / (G**2 + sigma**2)", "factor", "you divide by 1/L"),
         ("1 / L", "ignored", "without noise"),
+        ("G**2 / (L * sigma**2)", "not finite", "where sigma = 0"),
+        ("G²/(L*(G²+σ²))", "formula", "x**2, not x²"),
     ],
     "stochastic.3": [
         ("n * (1 - 1/n)**b", "other part", "missed"),
@@ -333,12 +336,18 @@ WRONG = {
         (lambda w, X, y, eta, b: epoch(w, X, y, -eta, b, lambda m: m), "argument", "−eta"),
         (lambda w, X, y, eta, b: epoch(w, X, y, 2 * eta, b, lambda m: m), "argument", "2·eta"),
         (lambda w, X, y, eta, b: epoch(w, X, y, eta, b, lambda m: 1), "sum", "too long"),
+        (
+            lambda w, X, y, eta, b: epoch(w, X, y, eta, b, lambda m: m if m == b else m + 1),
+            "special case|entries",
+            "right",
+        ),
     ],
     "stochastic.5": [
         (lambda c, eta: EXERCISES["stochastic.5"].right(c[::-1], eta), "order", "last has the most to say"),
         (lambda c, eta: c.mean(), "mean", "minimiser"),
         (lambda c, eta: -EXERCISES["stochastic.5"].right(c, eta), "sign", "sign"),
         (lambda c, eta: EXERCISES["stochastic.5"].right(c, 1 - eta), "argument", "1 − eta"),
+        (lambda c, eta: np.full(1, EXERCISES["stochastic.5"].right(c, eta)), "shape", "asked is one number"),
     ],
     "stochastic.6": [
         (lambda G: np.mean(np.sum(G**2, axis=1)), "uniform", "equal probabilities"),
@@ -359,12 +368,14 @@ WRONG = {
             "factor",
             "a factor sigma is missing",
         ),
+        ("eta * sigma**2 * (1 + beta) / (a * (1 - beta) * (2 * (1 + beta) - eta))", "special case", "only where a = 1"),
     ],
     "stochastic.8": [
         ([1, 0, 1, 10], "same curvature", "Make them differ"),
         ([1, 5, 9, 5], "same minimum", "they agree"),
         ([1, 0, 9, 1], "close", "more than 1"),
         ([0, 0, 9, 1], "curvature", "between 0 and 10"),
+        ([1, 9, 0, 10], "curvature", "the order is a₁, c₁, a₂, c₂"),
         ([1, 0, 9], "shape", "(4)"),
     ],
     "generalization.1": [
@@ -427,12 +438,15 @@ WRONG = {
         ),
         (lambda n, c, m, k, K: EXERCISES["networks.1"].right(n, c, m, k - 1, K), "off by one", "k − 1"),
         (lambda n, c, m, k, K: m * c * k * k + m + m * (n // 2) ** 2 * K + K, "padding", "smaller"),
+        ("m*c*k**2 + m + m*((n - k + 1)/2)**2*K + K", "rounded", "round down"),
+        ("m*c*k**2 + m*c + m*((n - k + 1)//2)**2*K + K", "special case", "|c| > 1"),
     ],
     "networks.2": [
         ("sqrt(2 / (n + m))", "deviation", "a²/3"),
         ("sqrt((n + m) / 6)", "reciprocal", "turn the fraction over"),
         ("6 / (n + m)", "root", "Take the root"),
         ("sqrt(6 / n)", "ignored", "does not depend on m"),
+        ("2 * sqrt(3) / (n + m)", "value", "differs"),
     ],
     "networks.3": [
         ("2 / n", "ignored", "for relu"),
@@ -443,6 +457,7 @@ WRONG = {
     "networks.4": [
         (lambda h, y_bar: np.repeat(y_bar, 2), "both", "no influence"),
         (lambda h, y_bar: np.column_stack([0 * y_bar, y_bar]).ravel(), "order", "another order"),
+        (lambda h, y_bar: EXERCISES["networks.4"].right(-h, y_bar), "place", "the smaller"),
         (lambda h, y_bar: y_bar, "shape", "shape (2,)"),
         (lambda h, y_bar: -EXERCISES["networks.4"].right(h, y_bar), "sign", "sign"),
     ],
@@ -451,6 +466,7 @@ WRONG = {
         (([2.0, -2.0], [1.0, 1.0]), "other function", "does not compute |x|"),
         (([1.0, 1.0], [1.0, 1.0]), "other function", "x = "),
         ([1.0], "kind", "pair"),
+        (np.array([[2.0, -2.0], [1.0, 1.0]]), "other function", "x = -3"),
     ],
     "networks.6": [
         (lambda z, v: softmax(z) * v, "terms", "the term −p⟨p, v⟩ is missing"),

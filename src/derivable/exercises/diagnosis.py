@@ -314,13 +314,24 @@ def _where(evidence: Evidence, wrong: list[bool]) -> str | None:
     if not truths:
         return None
     common = [text for text in truths[0] if all(text in t for t in truths)]
-    for text in common:
-        if all(t[text] == w for t, w in zip(truths, wrong, strict=True)):
-            return f"where {text}"
-    for text in common:
-        if all(t[text] != w for t, w in zip(truths, wrong, strict=True)):
-            return f"except where {text}"
+    for rank in range(4):
+        texts = [text for text in common if _rank(text) == rank]
+        for text in texts:
+            if all(t[text] == w for t, w in zip(truths, wrong, strict=True)):
+                return f"where {text}"
+        for text in texts:
+            if all(t[text] != w for t, w in zip(truths, wrong, strict=True)):
+                return f"except where {text}"
     return None
+
+
+def _rank(text: str) -> int:
+    """Return how far a statement stands behind others that are as true: a 0 is the likely cause, a parity an unlikely one."""
+    if text.endswith(" = 0"):
+        return 0
+    if "·" in text:
+        return 3
+    return 2 if text.endswith(("is odd", "is even", "is no whole number")) else 1
 
 
 # ---------------------------------------------------------------------------------------- diagnosers
@@ -335,7 +346,7 @@ def shape(evidence: Evidence) -> Finding | None:
         return None
     g, r = evidence.given[index], evidence.right[index]
     where = f" (at {_case(evidence.names, evidence.cases[index])})" if evidence.names else ""
-    shapes = f"shape {g.shape}{where}; asked is {r.shape}"
+    shapes = f"shape {g.shape}{where}; asked is {r.shape if r.ndim else 'one number'}"
     if g.ndim > 1 and g.T.shape == r.shape:
         if evidence.close(g.T, r):
             return Finding("transposed", f"The numbers are right, but transposed: your answer has {shapes}.")
@@ -413,7 +424,7 @@ def not_finite(evidence: Evidence) -> Finding | None:
         f"at {_case(evidence.names, evidence.cases[index])}" if evidence.names else "everywhere"
     )
     reason = (
-        "a division by 0, ∞ − ∞, or a logarithm or root of a negative number"
+        "0/0, ∞/∞, ∞ − ∞, or a logarithm or root of a negative number"
         if kind[0] == "N"
         else "an overflow or a division by 0"
     )
@@ -794,7 +805,7 @@ def entries(evidence: Evidence) -> Finding | None:
         with _quiet():
             masks.append(~np.isclose(g, r, rtol=evidence.rtol, atol=evidence.atol, equal_nan=True))
     bad = [m for m in masks if m.any()]
-    if not bad or all(m.all() for m in bad) or any(m.ndim == 0 for m in bad):
+    if not bad or all(m.all() for m in bad) or any(m.size == 1 for m in bad):
         return None
     index = next(i for i, m in enumerate(masks) if m.any())
     m, g, r = masks[index], evidence.given[index], evidence.right[index]
@@ -812,7 +823,8 @@ def entries(evidence: Evidence) -> Finding | None:
         return Finding("border", "Only the first entry is wrong." + example)
     if all(m.ndim == 1 and m[:-1].sum() == 0 for m in bad):
         return Finding("border", "Only the last entry is wrong." + example)
-    if all(not m[tuple(slice(1, -1) for _ in m.shape)].any() for m in bad):
+    inside = [m[tuple(slice(1, -1) for _ in m.shape)] for m in bad]
+    if all(m.size and not m.any() for m in inside):
         return Finding("border", "Only entries at the border are wrong; those inside are right." + example)
     if all(m.ndim == 2 and not m[np.eye(*m.shape) == 0].any() for m in bad):
         return Finding("diagonal", "Only the diagonal is wrong." + example)

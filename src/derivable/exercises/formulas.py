@@ -96,9 +96,15 @@ def formula(text: str, variables: tuple[str, ...] = ()) -> Callable[..., Any]:
 def _unreadable(source: str, error: SyntaxError) -> str:
     if re.search(r"\blambda\b", source):
         return "lambda is a word of Python: write lam, or λ"
+    if re.search("[²³⁴]", source):
+        return f"this cannot be read: {source!r}. A power is written with **: x**2, not x²"
+    if "√" in source:
+        return f"this cannot be read: {source!r}. A root is written sqrt(x)"
     product = re.search(r"\d\s*[A-Za-zα-ω(]|\)\s*[\w(]", re.sub(r"\d[eE][-+]?\d", "0", source))
     if product:
         return f"this cannot be read: {source!r}. A product needs its sign: 2 * x, not 2x"
+    if re.search(r"[\w)]\s+[A-Za-zα-ω(]", source) and not re.search(r"\b(if|else|and|or|not|in|is)\b", source):
+        return f"this cannot be read: {source!r}. A product needs its sign: x * y, not x y"
     if source.count("(") != source.count(")"):
         return (
             f"this cannot be read: {source!r} has {source.count('(')} opening and {source.count(')')} closing brackets"

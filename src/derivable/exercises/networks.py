@@ -55,6 +55,8 @@ def _curvature(z: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _same_function(answer: Any) -> None:
+    if isinstance(answer, np.ndarray) and answer.ndim == 2:
+        answer = list(answer)  # the pair as the rows of one array
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         raise refuse("kind", "Hand in a pair (u, v): two weights into the hidden units, and two out of them.")
     u, v = array_of(answer[0], "u", (2,)), array_of(answer[1], "v", (2,))
@@ -84,12 +86,12 @@ EXERCISES: tuple[Exercise, ...] = (
         ),
         variables=("n", "c", "m", "k", "K"),
         right=_count,
-        cases=((8, 1, 16, 3, 10), (9, 3, 4, 3, 2), (5, 2, 1, 5, 3)),
+        cases=((8, 1, 16, 3, 10), (9, 3, 4, 3, 2), (6, 2, 1, 5, 3)),
         random=lambda rng: (
             int(rng.integers(6, 15)),
             *(int(v) for v in rng.integers(1, 7, size=2)),
             int(rng.integers(1, 5)),
-            10,
+            int(rng.integers(2, 12)),
         ),
         terms=_count_parts(),
         mistakes=(
@@ -108,6 +110,26 @@ EXERCISES: tuple[Exercise, ...] = (
                 lambda n, c, m, k, K: m * c * k * k + m + m * (n - k + 1) ** 2 * K + K,
                 "The pooling is missing: it halves both sides before the dense layer.",
             ),
+            Mistake(
+                "one side",
+                lambda n, c, m, k, K: m * c * k * k + m + m * ((n - k + 1) // 2) * K + K,
+                "A map has two sides: square the length of one.",
+            ),
+            Mistake(
+                "one map",
+                lambda n, c, m, k, K: m * c * k * k + m + ((n - k + 1) // 2) ** 2 * K + K,
+                "The dense layer sees all m maps, not one.",
+            ),
+            Mistake(
+                "rounded",
+                lambda n, c, m, k, K: m * c * k * k + m + m * ((n - k + 1) / 2) ** 2 * K + K,
+                "Half of an odd side is no whole number. The pooling leaves out the last row and column there: round down.",
+            ),
+            Mistake(
+                "rounded",
+                lambda n, c, m, k, K: m * c * k * k + m + m * ((n - k + 2) // 2) ** 2 * K + K,
+                "Half of an odd side is rounded down, not up: a window that sticks out is left out.",
+            ),
         ),
     ),
     Function(
@@ -121,7 +143,7 @@ EXERCISES: tuple[Exercise, ...] = (
         ),
         variables=("n", "m"),
         right=lambda n, m: np.sqrt(6 / (n + m)),
-        cases=((1, 1), (100, 10), (64, 10)),
+        cases=((1, 2), (100, 10), (64, 10)),
         random=lambda rng: (int(rng.integers(1, 500)), int(rng.integers(1, 500))),
         mistakes=(
             Mistake(
@@ -135,6 +157,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 "This is the length of the interval, 2a: a²/3 is the same as (2a)²/12.",
             ),
             Mistake("root", lambda n, m: 6 / (n + m), "This is a². Take the root."),
+            Mistake(
+                "variance",
+                lambda n, m: 2 / (n + m),
+                "This is the variance itself. Asked is the end a of the interval: which variance have uniform numbers on [−a, a]?",
+            ),
         ),
     ),
     Function(
@@ -207,6 +234,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 "The share goes to the first of each pair here. It belongs to the larger one.",
             ),
             Mistake(
+                "place",
+                lambda h, y_bar: _unpool(-h, y_bar),
+                "The share goes to the smaller number of each pair here. It belongs to the larger one.",
+            ),
+            Mistake(
                 "value",
                 lambda h, y_bar: _unpool(h, y_bar) * h,
                 "The output is the larger number itself, so the partial derivative is 1: do not multiply by h.",
@@ -230,7 +262,7 @@ EXERCISES: tuple[Exercise, ...] = (
         id="networks.6",
         title="The curvature of the cross-entropy",
         level="hard",
-        asks="a function of (z, v): the Hessian of −log p_c in the scores z, times v, without forming a matrix.",
+        asks="a function of (z, v): the Hessian of −ln p_c in the scores z, times v, without forming a matrix.",
         hints=(
             "The gradient is p − y. Only p depends on z: differentiate it in the direction v.",
             "∂p_k/∂z_j = p_k(1 if k = j else 0) − p_k p_j.",
@@ -267,8 +299,8 @@ EXERCISES: tuple[Exercise, ...] = (
         level="hard",
         asks="a function of (eps, K), 0 < eps < 1, or a formula: the smallest value of the cross-entropy with smoothed labels.",
         hints=(
-            "The loss is −Σ t_k log p_k with t the smoothed label. Which p makes it smallest?",
-            "p = t: the gradient in the scores is p − t. What is left is −Σ t_k log t_k, with one t_k = 1 − ε + ε/K and K − 1 of them ε/K.",
+            "The loss is −Σ t_k ln p_k with t the smoothed label. Which p makes it smallest?",
+            "p = t: the gradient in the scores is p − t. What is left is −Σ t_k ln t_k, with one t_k = 1 − ε + ε/K and K − 1 of them ε/K.",
         ),
         variables=("eps", "K"),
         right=_smoothed,
@@ -290,6 +322,21 @@ EXERCISES: tuple[Exercise, ...] = (
                 "others",
                 lambda eps, K: -(1 - eps) * math.log(1 - eps) - eps * math.log(eps / (K - 1)),
                 "This spreads ε over the K − 1 other classes. Here it is spread over all K, the right one included.",
+            ),
+            Mistake(
+                "count",
+                lambda eps, K: -(1 - eps + eps / K) * math.log(1 - eps + eps / K) - eps * math.log(eps / K),
+                "There are K − 1 other classes, not K: the label's own share of ε is in the first term already.",
+            ),
+            Mistake(
+                "count",
+                lambda eps, K: -(1 - eps + eps / K) * math.log(1 - eps + eps / K) - eps / K * math.log(eps / K),
+                "There are K − 1 other classes, each with the share ε/K. This counts one of them.",
+            ),
+            Mistake(
+                "hard label",
+                lambda eps, K: -math.log(1 - eps + eps / K),
+                "This is −ln p_c at p = t, the loss of the hard label. The smoothed loss adds up all classes, each with its t_k.",
             ),
         ),
     ),

@@ -40,7 +40,11 @@ def _drifting_workers(answer: Any) -> None:
     v = array_of(answer, "Your answer", (4,))
     a1, c1, a2, c2 = v
     if min(a1, a2) <= 0 or max(a1, a2) >= 10:
-        raise refuse("curvature", "The curvatures a₁ and a₂ must lie between 0 and 10, so that steps of 0.1 converge.")
+        raise refuse(
+            "curvature",
+            f"The curvatures must lie between 0 and 10, so that steps of 0.1 converge. Yours are a₁ = {a1:.4g} and a₂ = {a2:.4g}: "
+            "the order is a₁, c₁, a₂, c₂.",
+        )
     h = 1 - (1 - 0.1 * np.array([a1, a2])) ** 100
     local = float(h @ [c1, c2] / h.sum())
     best = float((a1 * c1 + a2 * c2) / (a1 + a2))
@@ -98,7 +102,7 @@ EXERCISES: tuple[Exercise, ...] = (
         ),
         variables=("G", "sigma", "L"),
         right=lambda G, sigma, L: G**2 / (L * (G**2 + sigma**2)),
-        cases=((1.0, 0.0, 1.0), (0.5, 1.5, 1.0), (2.0, 1.0, 4.0)),
+        cases=((1.5, 0.0, 1.0), (0.5, 1.5, 1.0), (2.0, 1.0, 4.0)),
         random=lambda rng: tuple(map(float, rng.uniform(0.2, 3, size=3))),
         factors={
             "G²": lambda G, sigma, L: G**2,
@@ -236,6 +240,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 lambda c, eta: float(eta * (1 - eta) ** np.arange(len(c))[::-1] @ c),
                 "This is w after one epoch from 0. In the limit, w = rⁿ w + this: divide by 1 − rⁿ.",
             ),
+            Mistake(
+                "exponent",
+                lambda c, eta: _cyclic_limit(c, eta) * (1 - eta),
+                "This is 1 − η times the right one. No step follows the last row of an epoch: its weight has no factor 1 − η.",
+            ),
         ),
     ),
     Function(
@@ -284,7 +293,7 @@ EXERCISES: tuple[Exercise, ...] = (
         ),
         variables=("eta", "a", "beta", "sigma"),
         right=_momentum_variance,
-        cases=((0.1, 1.0, 0.0, 1.5), (0.1, 1.0, 0.9, 1.5), (0.5, 1.5, 0.5, 1.0)),
+        cases=((0.1, 1.0, 0.0, 1.5), (0.1, 1.0, 0.9, 1.5), (0.3, 2.0, 0.5, 1.0)),
         random=lambda rng: (
             float(rng.uniform(0.05, 0.8)),
             float(rng.uniform(0.5, 2)),
@@ -308,6 +317,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 lambda eta, a, beta, sigma: eta * sigma**2 / (a * (2 * (1 - beta) - eta * a)),
                 "This puts the longer step η/(1 − β) into the formula without momentum. For small η that is nearly right; but momentum also "
                 "averages the noise.",
+            ),
+            Mistake(
+                "small step",
+                lambda eta, a, beta, sigma: eta * sigma**2 / (2 * a * (1 - beta)),
+                "This is right in the limit of small η. Asked is the variance at any η: solve the two equations without leaving out terms.",
             ),
         ),
     ),
