@@ -7,7 +7,7 @@ from numba import njit
 import derivable as dv
 from autodiff import running
 from derivable.autodiff.derivative import derivative
-from derivable.autodiff.rules.kernels import accumulate, wide
+from derivable.autodiff.rules.kernels import accumulate, add_outer, wide
 
 RNG = np.random.default_rng(5)
 
@@ -24,6 +24,14 @@ def gathered(x, y):
         total -= y
         total += 2.0
     return np.sum(np.exp(0.1 * total) * total)
+
+
+def carried(x, y):
+    h, total = x * 0.5, np.zeros((x + y).shape)
+    for _ in range(2):
+        total += (1.5 + x) * (y - h)
+        h = np.maximum(0.3, h / (1.5 + h * h)) + 0.0 * x
+    return np.sum(total * x) + np.sum(total * total)
 
 
 CASES = {
@@ -46,7 +54,8 @@ def slope(f, args, directions, step=1e-6):
     return (f(*there) - f(*back)) / (2 * step)
 
 
-PAIRS = [(f, case) for f in (activated, gathered) for case in CASES if (f, case) != (gathered, "both broadcast")]
+PAIRS = [(carried, "same shape"), (carried, "both broadcast")]
+PAIRS += [(f, case) for f in (activated, gathered) for case in CASES if (f, case) != (gathered, "both broadcast")]
 
 
 @pytest.mark.parametrize(("f", "case"), PAIRS)
@@ -109,3 +118,12 @@ def test_accumulate_and_wide_are_what_numpy_does():
         wide(x[:, :2], x.shape)
     with pytest.raises(ValueError, match="cannot be broadcast"):
         wide(x, (3, 4))
+
+
+def test_add_outer_is_what_numpy_does():
+    total, x, y = RNG.normal(size=(3, 2)), RNG.normal(size=3), RNG.normal(size=2)
+    expected = total + np.outer(x, y)
+    add_outer(total, x, y)
+    np.testing.assert_allclose(total, expected, rtol=1e-15)
+    with pytest.raises(ValueError, match="another shape"):
+        add_outer(total, y, x)

@@ -343,6 +343,8 @@ def _transpose(x: Kind, axes: Any) -> Forms:
     if axes is not None:
         if not isinstance(axes, tuple) or sorted(axes) != list(range(x.ndim)):
             raise Refused(f"np.transpose of {x.a} with the axes {axes!r}", "give each axis once, in a tuple")
+        if axes == tuple(reversed(range(x.ndim))):
+            return _transpose(x, None)
         back = tuple(sorted(range(x.ndim), key=axes.__getitem__))
         call = f"np.transpose(%s, {axes})"
         return Forms(

@@ -10,6 +10,7 @@ from derivable.jit import kernel, ufunc
 
 __all__ = [
     "accumulate",
+    "add_outer",
     "cholesky_reverse",
     "cholesky_tangent",
     "cumprod_reverse",
@@ -201,6 +202,16 @@ def outer(x: Any, y: Any) -> Any:
         for j in range(y.shape[0]):
             out[i, j] = x[i] * y[j]
     return out
+
+
+@kernel
+def add_outer(total: Any, x: Any, y: Any) -> None:
+    """Do `total += outer(x, y)` without the memory for the matrix."""
+    if total.shape[0] != x.shape[0] or total.shape[1] != y.shape[0]:
+        raise ValueError("an outer product has another shape than the matrix that it is added to")
+    for i in range(x.shape[0]):
+        for j in range(y.shape[0]):
+            total[i, j] += x[i] * y[j]
 
 
 @kernel

@@ -21,7 +21,18 @@ from derivable.autodiff.transform.program import Let, Value
 if TYPE_CHECKING:
     from derivable.autodiff.transform.guards import Guard
 
-__all__ = ["AXES", "accumulated", "in_a_row", "is_heavy", "lighten", "row", "shaped", "single", "wide_guard"]
+__all__ = [
+    "AXES",
+    "accumulated",
+    "in_a_row",
+    "is_heavy",
+    "is_quotient_in_a_row",
+    "lighten",
+    "row",
+    "shaped",
+    "single",
+    "wide_guard",
+]
 
 AXES = 3  # from so many axes on
 
@@ -116,16 +127,25 @@ def shaped(node: Any, shape: Any) -> Any:
     return method(node, "reshape", shape)
 
 
+def is_quotient_in_a_row(node: Any) -> bool:
+    """Tell whether an array is the reshaped row of a quotient, which a second derivative may read again."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape"):
+        return False
+    return isinstance(node.func.value, ast.BinOp) and isinstance(node.func.value.op, ast.Div)
+
+
 def accumulated(body: list[Any], arrays: set[str]) -> list[Any]:
-    """Write `accumulate(x, y)` for `x += y`, if x is one of these arrays."""
+    """Write `accumulate(x, y)` for `x += y` if x is one of these arrays, `add_outer` where y is an outer product."""
 
     def better(s: Any) -> Any:
         for field in ("body", "orelse"):
             if isinstance(getattr(s, field, None), list):
                 setattr(s, field, [better(part) for part in getattr(s, field)])
-        if not (isinstance(s, ast.AugAssign) and isinstance(s.target, ast.Name) and s.target.id in arrays):
+        if not (isinstance(s, ast.AugAssign) and isinstance(s.target, ast.Name)):
             return s
-        if not isinstance(s.op, (ast.Add, ast.Sub)):
+        if isinstance(s.op, ast.Add) and isinstance(s.value, ast.Call) and getattr(s.value.func, "id", "") == "outer":
+            return ast.Expr(call("add_outer", ast.Name(s.target.id, ast.Load()), *s.value.args))
+        if s.target.id not in arrays or not isinstance(s.op, (ast.Add, ast.Sub)):
             return s
         value = s.value if isinstance(s.op, ast.Add) else ast.UnaryOp(ast.USub(), s.value)
         return ast.Expr(call("accumulate", ast.Name(s.target.id, ast.Load()), value))

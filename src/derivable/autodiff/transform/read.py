@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
 from derivable.autodiff.rules import array as array_rules
 from derivable.autodiff.rules.activations import DEFAULTS
-from derivable.autodiff.rules.kernels import accumulate
+from derivable.autodiff.rules.kernels import accumulate, add_outer
 from derivable.autodiff.rules.table import ELEMENTWISE, NAMES
 from derivable.autodiff.transform.jumps import structure
 from derivable.autodiff.transform.program import (
@@ -1205,8 +1206,9 @@ class Reader:
                 return self.allocate_like(LIKE[function], args, named, node)
             if function in array_rules.FUNCTIONS:
                 return self.array_call(array_rules.FUNCTIONS[function], args, named)
-            if function is accumulate:
-                array, value = (self.as_value(a, node) for a in args)
+            if function in (accumulate, add_outer):
+                array, *values = (self.as_value(a, node) for a in args)
+                value = self.array_call(array_rules.FUNCTIONS[np.outer], values, {}) if len(values) > 1 else values[0]
                 self.write(array, [("e", None)], value, "+")
                 return Static(None)
             if function in VERBS:
@@ -1233,7 +1235,10 @@ class Reader:
             raise self.refuse(
                 f"the method {name!r} of {base.kind.a} is not supported", "use a function of NumPy, or a loop"
             )
-        return self.array_call(array_rules.METHODS[name], [base, *args], named)
+        # What has no other name, and is not read again, is not a view: it may be changed in place.
+        alone = not isinstance(node.func.value, (ast.Name, ast.Attribute, ast.Subscript))  # type: ignore[attr-defined]
+        only = name == "reshape" and alone and base.name is None and unread_output(base)
+        return self.array_call(array_rules.METHODS[name], [base, *args], named, only)
 
     def list_method(self, name: str, base: Value, node: ast.Call) -> Any:
         """Read an append to a list or a pop from it: what the programs of gradients do."""
@@ -1251,14 +1256,16 @@ class Reader:
             return self.let("pop", [base], Kind(base.kind.dtype, base.kind.stack or 0), roots=base.roots)
         raise self.refuse(f"{ast.unparse(node)!r} is not supported", LISTS)
 
-    def array_call(self, rule: Any, args: list[Any], named: dict[str, Any]) -> Any:
-        """Append the call of an array function, by its rule."""
+    def array_call(self, rule: Any, args: list[Any], named: dict[str, Any], only: bool = False) -> Any:
+        """Append the call of an array function, by its rule; `only`: the result is the only name of its memory."""
         try:
             values, info, forms = rule.read(self, args, named)
         except array_rules.Refused as error:
             raise self.refuse(str(error), error.remedy) from None
         if isinstance(forms, (Value, tuple)):
             return forms
+        if only:
+            forms = replace(forms, view=False, mirror=False)
         roots = values[0].roots if forms.view else frozenset()
         return self.let("array", values, forms.kind, roots=roots, forms=forms, name=rule.name, **info)
 
@@ -1401,6 +1408,15 @@ class _Rename(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> Any:
         return ast.copy_location(ast.Name(self.marks.get(node.id, node.id), node.ctx), node)
+
+
+def unread_output(value: Value) -> bool:
+    """Tell whether a value is the result of an elementwise operation whose derivative does not read the result."""
+    let = value.define
+    if not isinstance(let, Let) or let.op not in ELEMENTWISE:
+        return False
+    rule = ELEMENTWISE[let.op]
+    return not any(re.search(r"\bz\b", text or "") for text in (*rule.partials, rule.edge))
 
 
 def part_of(value: Value) -> bool:

@@ -40,7 +40,16 @@ from derivable.autodiff.transform.emit import (
     template,
 )
 from derivable.autodiff.transform.guards import Guard, condition, negation, written
-from derivable.autodiff.transform.light import AXES, in_a_row, is_heavy, row, shaped, single, wide_guard
+from derivable.autodiff.transform.light import (
+    AXES,
+    in_a_row,
+    is_heavy,
+    is_quotient_in_a_row,
+    row,
+    shaped,
+    single,
+    wide_guard,
+)
 from derivable.autodiff.transform.program import (
     APPEND,
     Block,
@@ -74,6 +83,11 @@ def nonzero(node: Any) -> bool:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.Attribute):
         node = node.left
     return bool(number_of(node))
+
+
+def is_square(s: Let) -> bool:
+    """Tell whether a product is one value times itself; of float32 arrays a number would make float64."""
+    return s.op == "*" and s.args[0] is s.args[1] and not (s.target.kind.ndim and s.target.kind.dtype == "f4")
 
 
 class Slot:
@@ -357,7 +371,9 @@ class Reverse:
                 self.out.append(assign(self.bar_names[web], outer))
                 self.out.append(augment(self.bar_names[web], "+", expression))
                 return
-            if array and self.aliases(expression, value):
+            if array and (
+                self.aliases(expression, value) or (web in self.inplace and is_quotient_in_a_row(expression))
+            ):
                 expression = template("x.copy()", {"x": expression})
             if not array and len(self.analysis.members[web]) == 1 and web not in self.inplace and nonzero(expression):
                 self.numbers[web] = expression
@@ -725,6 +741,8 @@ class Reverse:
                 found.append((a, ("spread", node) if isinstance(text, Spread) and a.kind.ndim else node, used))
             return found
         selector = SELECTORS.get(op)
+        if is_square(s):
+            wanted = [True, False]
         for k, (a, w) in enumerate(zip(s.args, wanted, strict=True)):
             if not w or (node := self.share(s, k, given, outer)) is None:
                 continue
@@ -741,7 +759,7 @@ class Reverse:
         """Return what the cotangent of an elementwise result gives to that of argument k, or None if that is zero."""
         op, z = s.op, s.target
         rule, selector, arrays = ELEMENTWISE[op], SELECTORS.get(op), bool(z.kind.ndim)
-        text = rule.partials[k] if k < len(rule.partials) else None
+        text = "2 * x" if is_square(s) else rule.partials[k] if k < len(rule.partials) else None
         if text is None:
             return None
         if selector is not None:
