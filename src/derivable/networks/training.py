@@ -35,8 +35,8 @@ def shift_images(X: Any, distance: int = 1) -> np.ndarray:
 
         nine = dv.shift_images(np.eye(3).reshape(1, 1, 3, 3))
         print(nine.shape)
-        print(nine[1, 0])
         #> (9, 1, 3, 3)
+        print(nine[1, 0])
         #> [[1. 0. 0.]
         #>  [0. 1. 0.]
         #>  [0. 0. 0.]]
