@@ -137,6 +137,34 @@ def picking(a):
     return np.sum(b[b > 0.5] ** 2) + b[0]
 
 
+def reducing(a):
+    """reductions along an axis: `sum`, `mean`, `var`, `std`"""
+    b = a[:, None] * a[None, :] ** 2
+    return np.sum(np.mean(b, axis=0) * np.std(b, axis=1)) + np.sum(b.var(axis=1))
+
+
+def shaping(a):
+    """`reshape`, `transpose`, `swapaxes`, `broadcast_to`, `repeat`, `diag`"""
+    b = np.broadcast_to(a, (2, 3)) * np.repeat(a, 2).reshape(2, 3)
+    return np.sum(np.swapaxes(b, 0, 1) @ b @ np.diag(a)) + np.sum(np.diag(b) ** 2)
+
+
+def masking(a):
+    """single elements of what a mask picks"""
+    return a[a > 0.5][1] ** 2 * a[a < 0.5][0]
+
+
+def stacking(x):
+    """lists that values are put onto by `append` and taken from by `pop`"""
+    values = []
+    for i in range(4):
+        values.append(x * i)
+    y = 1.0
+    for _ in range(4):
+        y = y * x + values.pop()
+    return y
+
+
 def raising(x):
     """`raise`, where it is not reached"""
     if x < 0.0:
@@ -186,7 +214,8 @@ def exchanged(a):
 
 
 READ = [unpacking, branches, conditional, counting, elements, nested, whiles, early, calls, constants, reading, writing,
-        making, picking, raising, nothing, otherwise, within, filled, exchanged]  # fmt: skip
+        making, picking, reducing, shaping,
+        masking, stacking, raising, nothing, otherwise, within, filled, exchanged]  # fmt: skip
 
 
 def attempt(x):
@@ -207,6 +236,14 @@ def lists(x):
     """lists"""
     values = [x, 2.0 * x]
     return values[0] * values[1]
+
+
+def appended(x):
+    """lists whose entries are read by an index"""
+    values = []
+    for i in range(3):
+        values.append(i * x)
+    return values[1] * values[-1]
 
 
 def recursion(x):
@@ -244,7 +281,7 @@ def printing(x):
     return x
 
 
-REFUSED = [attempt, table, lists, recursion, argument, two_names, unknown, method, printing]
+REFUSED = [attempt, table, lists, appended, recursion, argument, two_names, unknown, method, printing]
 
 
 def kind(f):

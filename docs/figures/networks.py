@@ -30,7 +30,10 @@ def table() -> str:
         rows.append((text, f"{test.mean():.2f} ± {test.std(ddof=1):.2f}", f"{test.min():.2f}", f"{test.max():.2f}"))
     head = "".join(f"<th>{cell}</th>" for cell in ("runs", "test accuracy, %", "least", "largest"))
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div id="table-digits"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    slowest = max(row["seconds"] for name in ("seeds", "splits", "no shifts") for row in runs[name])
+    note = f"<p>The slowest of these runs took {slowest:.0f} seconds, on two cores that had other work as well.</p>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div id="table-digits">{table}</div>{note}'
 
 
 def beside_torch() -> str:
@@ -69,7 +72,7 @@ def feature_maps() -> str:
     model = dv.load_network(DATA / "networks.npz")
     (w1, b1), (w2, b2), _ = model.parameters
     digit = load_digits().images[5].reshape(1, 1, 8, 8).astype(np.float32) / 16
-    canvas = np.pad(digit, ((0, 0), (0, 0), (4, 4), (4, 4)))
+    canvas = np.pad(digit, ((0, 0), (0, 0), (5, 5), (5, 5)))
     fig, axes = new(height=2.7, rows=2, columns=5)
     shown = []
     for row, image, word in zip(axes, (canvas, np.roll(canvas, 2, axis=3)), ("image", "shifted by 2"), strict=True):

@@ -39,6 +39,8 @@ __all__ = [
     "ROWS",
     "VECTORS",
     "VECTOR_BYTES",
+    "aligned",
+    "ask",
     "clear",
     "correlate_tile",
     "lanes",
@@ -102,6 +104,19 @@ def lanes_constant(typing, array):  # type: ignore[no-untyped-def]
 
 
 lanes = lanes_plain if numba.config.DISABLE_JIT else lanes_constant
+
+
+@kernel
+def aligned(count, like):  # type: ignore[no-untyped-def]
+    """Return an empty vector of the dtype of the array `like` that begins where a vector register's load is cheapest.
+
+    A load that crosses from one line of the cache to the next counts as two. With registers as wide as a line every
+    load does, unless the memory begins with a line: the tile then takes a tenth longer.
+    """
+    size = like.itemsize
+    buffer = np.empty(count + 64 // size, like.dtype)
+    start = -buffer.ctypes.data % 64 // size
+    return buffer[start : start + count]
 
 
 # ------------------------------------------------------------------------------------------ the plain twins
@@ -586,6 +601,25 @@ def turn_block(typing, target, i, offsets, j, source, k, pitch):  # type: ignore
 
 
 @intrinsic
+def ask_line(typing, source, i):  # type: ignore[no-untyped-def]
+    """Ask for the line of memory that holds one number; the processor fetches it while it goes on."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        start = Emitter(context, builder, signature.args[0].dtype).data(signature.args[0], args[0], args[1])
+        builder.call(fetch, [builder.bitcast(start, byte), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp), emit
+
+
+def ask_plain(source: Any, i: int) -> None:
+    """Do nothing."""
+
+
+@intrinsic
 def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
     """Store one vector of zeros."""
     check(target)
@@ -826,7 +860,9 @@ if numba.config.DISABLE_JIT:
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
     correlate_tile = correlate_tile_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain
+    ask = ask_plain
 else:
+    ask = ask_line  # ask(source, i): bring source[i] into the cache, also where i is beyond the end
     turn = turn_block  # target[i + offsets[j + t] + r] = source[k + r * pitch + t] for t, r < ROWS
     clear = clear_vector  # clear(target, i): zeros in target[i:], one vector of them
     move = vector_copy(1)  # move(target, i, source, j): copy one vector from source[j:] to target[i:]

@@ -62,6 +62,8 @@ def check_finite(array: Any, name: str) -> None:
 
 def check_count(value: Any, name: str, *, least: int = 1) -> int:
     """Return `value` as an int of at least `least`; TypeError or ValueError that names the argument otherwise."""
+    if type(value) is int and value >= least:  # what follows takes a microsecond, a tenth of a small convolution
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an int, got {type(value).__name__} {value!r}")
     if value < least:

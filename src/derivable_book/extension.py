@@ -36,7 +36,7 @@ from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 from pymdownx.blocks import BlocksExtension
 
-from derivable_book import citations, font, math, pages, results
+from derivable_book import citations, font, glossary, math, pages, results
 from derivable_book.pages import BookError
 
 
@@ -102,6 +102,8 @@ class _References(InlineProcessor):
         if key in book.results:
             result = book.results[key]
             link = etree.Element("a", {"class": "result-reference", "href": self._target(result)})
+            if result.title and "$" not in result.title:
+                link.set("title", result.title)
             link.text = result.name.replace(" ", "\u00a0") + (f", {place}" if place else "")
             return link
         if key in book.entries:
@@ -178,11 +180,12 @@ class BookExtension(BlocksExtension):
         math.register(md, self.book)
         md.preprocessors.register(_Identify(md, self.book), "book-page", 1000)
         md.inlinePatterns.register(_References(md, self.book), "book-references", 175)
+        md.treeprocessors.register(glossary.Linker(md, self.book), "book-terms", 15)
         md.postprocessors.register(_Finish(md, self.book), "book-finish", -10)
 
     def extendMarkdownBlocks(self, md: Markdown, block_mgr: Any) -> None:
         """Register the blocks."""
-        for block in (*results.blocks(), citations.BibliographyBlock):
+        for block in (*results.blocks(), citations.BibliographyBlock, glossary.GlossaryBlock):
             block_mgr.register(block, {"book": self.book})
 
     def reset(self) -> None:

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from derivable_book import notebooks, pages, printed, standalone
+from derivable_book import finding, notebooks, pages, printed, standalone
 from derivable_book.pages import BookError
 from derivable_book.snippets import Document, read_blocks
 
@@ -23,6 +23,7 @@ _LIST = re.compile(
     r'([^>]*>\s*<label class="md-nav__title" for="\2">)(.*?)</label>',
     re.DOTALL,
 )
+_NAME = re.compile(r'<h([2-4]) id="derivable\.(\w+)" class="doc doc-heading">.*?</h\1>', re.DOTALL)
 _SEARCH = 'data-md-component="search" role="dialog"'
 _SNIPPET = re.compile(r'<div class="language-python highlight">(.*?)</div>', re.DOTALL)
 _contents: dict[str, str] = {}
@@ -49,8 +50,26 @@ def on_page_content(content: str, page: Any, config: Any, **rest: Any) -> str:
             '<a href="../../print/">The whole book on one page</a></p>'
         )
         content = content.replace("</h1>", f"</h1>\n{take}", 1)
+    elif path.startswith("reference/"):
+        content = link_results(content, path, Path(config["docs_dir"]))
     _contents[path] = content
     return content
+
+
+def link_results(content: str, path: str, docs_dir: Path) -> str:
+    """Say under each name of the reference with which results of the book it goes.
+
+    Args:
+        content: the page's HTML.
+        path: the page.
+        docs_dir: the folder of pages.
+
+    Returns:
+        The HTML.
+    """
+    here = next((page for page in pages.pages(docs_dir) if page.path == path), None)
+    found = finding.results_of(docs_dir)
+    return _NAME.sub(lambda m: m.group() + finding.in_the_book(found.get(m.group(2), []), here, docs_dir), content)
 
 
 def mark_snippets(content: str, source: Path, name: str) -> str:

@@ -62,7 +62,7 @@ def _moved(text: str, path: str, contents: Mapping[str, str], known: Set[str]) -
             return f'{attribute}="#{_name(path)}--{anchor}"' if anchor else match.group()
         there = posixpath.normpath(posixpath.join("/", here, place)).lstrip("/")
         page = addresses.get(there + "/" if there else "/")
-        if page in contents:
+        if page is not None and page in contents:
             return f'{attribute}="#{_name(page)}{"--" + anchor if anchor else ""}"'
         ending = "/" if place.endswith("/") and there else ""
         return f'{attribute}="../{there}{ending}{mark}{anchor}"'

@@ -95,8 +95,8 @@ class _Names(ast.NodeVisitor):
         parameters: set[str] = set()
         body: Sequence[ast.AST]
         if isinstance(node, ast.ClassDef):
-            for part in node.bases:
-                self.visit(part)
+            for base in node.bases:
+                self.visit(base)
             body = node.body
         else:
             arguments = node.args
@@ -105,8 +105,8 @@ class _Names(ast.NodeVisitor):
             every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
             parameters = {argument.arg for argument in every if argument}
             body = node.body if isinstance(node.body, list) else [node.body]
-        for part in body:
-            inner.visit(part)
+        for line in body:
+            inner.visit(line)
         free = inner.needs - inner.binds - parameters
         self.needs |= free
         self.late |= free

@@ -108,7 +108,7 @@ def test_a_network_agrees_with_differences():
 
 @pytest.mark.slow
 def test_a_compiled_layer():
-    """One layer: Numba compiles each call of a convolution for several seconds."""
+    """One layer, whose engines stand behind an address."""
 
     def f(w, b, x):
         return np.sum(np.tanh(dv.conv1d(x, w, b, stride=2, padding=(1,))))

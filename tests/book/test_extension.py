@@ -234,7 +234,7 @@ def test_references_on_a_page_and_across_pages(book):
     assert 'href="/chapters/second.md#later"' not in book("chapters/first.md")
     html = book("chapters/first.md")
     assert '<a class="result-reference" href="../second/#later">Theorem\N{NO-BREAK SPACE}2.1</a>' in html
-    assert 'href="#softsign">Definition\N{NO-BREAK SPACE}1.1</a>; <a' in html
+    assert 'href="#softsign" title="Softsign">Definition\N{NO-BREAK SPACE}1.1</a>; <a' in html
     assert "Lemma\N{NO-BREAK SPACE}1.2, part 2</a>" in html
     assert 'href="chapters/second/#later"' in book("index.md")
 

@@ -171,6 +171,25 @@ def check_double_descent(figure):
     assert sizes[10] > 3 * max(sizes[6], sizes[22])  # the peak is where the caption says
 
 
+def check_depth(figure):
+    rng = np.random.default_rng(7)  # other weights than the figure's: the sizes agree, the digits need not
+    for name, scale in ((0, 4), (0, 1), (1, 4), (2, 2)):
+        word = figure.move("name", name).lower()
+        s = float(figure.move("scale", scale))
+        g, dg = getattr(dv, word), getattr(dv, f"d{word}")
+        signal, slopes, weights = rng.normal(size=(40, 100)), [], []
+        for _ in range(30):
+            weights.append(s * np.sqrt(2 / 100) * rng.normal(size=(100, 100)))
+            z = signal @ weights[-1]
+            signal, slope = g(z), dg(z)
+            slopes.append(slope)
+        back = rng.normal(size=(40, 100))
+        for w, slope in zip(reversed(weights), reversed(slopes), strict=True):
+            back = (back * slope) @ w.T
+        for said, values in (("signal", signal), ("gradient", back)):
+            assert 0.2 < figure.number(said) / np.sqrt(np.mean(values**2)) < 5
+
+
 FIGURES = {
     "moving-front": ("", check_front),
     "moving-tangent": ("chapters/activations/", check_tangent),
@@ -179,6 +198,7 @@ FIGURES = {
     "moving-tape": ("chapters/autodiff/", check_tape),
     "moving-convolution": ("chapters/convolution/", check_convolution),
     "moving-cloud": ("chapters/stochastic/", check_cloud),
+    "moving-depth": ("chapters/networks/", check_depth),
     "moving-double-descent": ("chapters/generalization/", check_double_descent),
 }
 

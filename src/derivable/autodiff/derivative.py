@@ -286,8 +286,11 @@ class Maker:
         }
         arrays |= {text for web, text in reverse.bar_names.items() if reverse.analysis.kinds[web].ndim}
         arrays |= {v.text for v in reverse.needed if v.kind.ndim}
+        kinds = reverse.analysis.kinds
+        rows = {text for web, text in reverse.bar_names.items() if kinds[web].ndim == 1}
+        rows |= {text for web, text in reverse.names.webs.items() if web in kinds and kinds[web].ndim == 1}
         forward = tidy(forward, wanted, arrays)
-        backward = ascend(tidy(backward, set(), arrays), arrays)
+        backward = ascend(tidy(backward, set(), arrays, rows), arrays)
         forward, backward = polish(forward, arrays), polish(backward, arrays)
         return comments([*forward, *([emit.Comment("backwards")] if forward else []), *backward])
 

@@ -19,12 +19,13 @@ import functools
 import math
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 
 from derivable.convolution import bands, direct, implicit, sliding, winograd
 from derivable.convolution.normal import check_channels
 from derivable.convolution.sizes import geometry, normal_sizes
-from derivable.jit import parallel_for
+from derivable.jit import kernel, parallel_for
 from derivable.simd import LINES, ROWS, VECTOR_BYTES
 from derivable.validation import check_choice, check_count
 
@@ -100,7 +101,7 @@ def costs(
         result["sliding"] += 2 * math.prod(w_shape) + 30000
         result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
         if filterable(w_shape, stride, dilation):
-            result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, lanes).values())
+            result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, dtype.itemsize).values())
     return result
 
 
@@ -109,16 +110,19 @@ def filterable(w_shape: Triple, stride: Triple, dilation: Triple) -> bool:
     return w_shape[3:] == (3, 3) and tuple(stride[1:]) == tuple(dilation[1:]) == (1, 1)
 
 
-def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, lanes: int) -> dict[int, float]:
-    """Estimate the time of minimal filtering with tiles of m x m outputs, in the steps of `costs`, by m."""
-    result = {}
+def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, size: int) -> dict[int, float]:
+    """Estimate the time of minimal filtering with tiles of m x m outputs, in the steps of `costs`, by m.
+
+    The transforms mostly wait for memory, so what a number costs grows with its `size` in bytes.
+    """
+    result, lanes = {}, VECTOR_BYTES // size
     out_channels, channels = w_shape[0], w_shape[1] * w_shape[2]
     panels = groups * -(-(out_channels // groups) // ROWS)
     for m in winograd.POINTS:
         entries = (m + 2) ** 2
         tiles = x_shape[0] * out[0] * -(-out[1] // m) * -(-out[2] // m)
         multiply = entries * panels * ROWS * channels * -(-tiles // lanes) * 1.1
-        transforms = entries * tiles * (2.2 * channels * groups + 1.5 * out_channels)
+        transforms = entries * tiles * ((2 + 1.1 * size) * channels * groups + (1 + 0.6 * size) * out_channels)
         result[m] = multiply + transforms + (60 + 1.2 * entries) * panels * channels + 60000
     return result
 
@@ -126,7 +130,7 @@ def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, lanes
 @functools.lru_cache(4096)
 def tile_size(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, dtype: Any) -> int:
     """Return the m of the cheaper tiles."""
-    estimates = tile_costs(x_shape, w_shape, out, groups, VECTOR_BYTES // dtype.itemsize)
+    estimates = tile_costs(x_shape, w_shape, out, groups, dtype.itemsize)
     return min(estimates, key=estimates.__getitem__)
 
 
@@ -216,9 +220,19 @@ def padded(x_sizes: Triple, w_sizes: Triple, out: Triple, stride: Triple, before
 
 
 def finite(w: Any) -> bool:
-    """Return whether all numbers are finite: one sum tells, unless it overflows."""
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(w.sum()) or np.isfinite(w).all())
+    """Return whether all numbers are finite."""
+    if numba.config.DISABLE_JIT:
+        return bool(np.isfinite(w).all())
+    return bool(vanishes(w.reshape(-1)))
+
+
+@kernel(fastmath={"reassoc"})
+def vanishes(values):  # type: ignore[no-untyped-def]
+    """Return whether the sum of 0 * values is 0: it is NaN if one of them is not finite, and it never overflows."""
+    total = values.dtype.type(0)
+    for i in range(values.size):
+        total += 0 * values[i]
+    return total == 0
 
 
 def check_method(

@@ -30,6 +30,8 @@ from derivable.simd import (
     ROWS,
     VECTOR_BYTES,
     VECTORS,
+    aligned,
+    ask,
     clear,
     lanes,
     move,
@@ -44,6 +46,7 @@ SMALL = 1 << 16  # numbers under which a kernel is packed by one thread
 LARGE = 1 << 19  # multiplications from which on more threads pay
 SUMS = 576  # rows of sums that are kept while the gradient of a kernel is computed
 TILES = 8  # tiles of positions in one block: all of them together fit the next cache
+AHEAD = 8  # rows between the one that is packed and the one asked for from memory
 
 
 def convolution_implicit(x, w, out, stride, before, dilation, groups, bias=None):  # type: ignore[no-untyped-def]
@@ -79,7 +82,7 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     parts = 1 if batch * groups * blocks >= threads else min(panels, threads)
     plan = (blocks, size, parts, panels)
     items = batch * groups * blocks * parts
-    if bias is None:
+    if bias is None or not bias.any():
         bias = np.zeros(0, x.dtype)
     flat_x, flat_out = x.reshape(-1), out.reshape(-1)
     args = (flat_x, packed, taps, bias, flat_out, (x.shape, shape), stride, groups, plan)
@@ -151,6 +154,9 @@ def fill_rows(panel, i, width, x, place, plane, count, step, stretches, rows):  
     """
     vector = lanes(panel)
     for r in range(count):
+        if stretches == 1:  # a row's pieces lie far apart, each too short for the processor to see what comes
+            for t in range(0, rows[at(0)] * step, vector):
+                ask(x, place + (r + AHEAD) * plane + rows[at(3)] + t)
         source = place + r * plane
         target = i + r * width
         for s in range(stretches):
@@ -262,7 +268,8 @@ def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, group
     vector = lanes(x)
     width = VECTORS * vector
     deepest = min(DEPTH, total)
-    patches = np.empty(size * deepest * width + vector, x.dtype)
+    pitch = deepest * width + vector  # of two tiles: what a tile's last row spoils is nobody's
+    patches = aligned(size * pitch, x)
     rows = np.empty(4 * width, np.int64)
     for item in range(start, stop):
         rest, part = divmod(item, parts)
@@ -276,23 +283,28 @@ def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, group
             for p in range(first, last, width):
                 count = min(width, last - p)
                 vectors = (count + vector - 1) // vector
-                tile = (p - first) * depth
                 pack_patches(
                     x, first_channel, channels, x_shape, taps, stride, k, k + depth, p, count, vectors * vector,
-                    out_shape, patches, tile, rows,
+                    out_shape, patches, (p - first) // width * pitch, rows,
                 )  # fmt: skip
-                for q in range(first_panel, last_panel):
-                    channel = q * ROWS
-                    row = n * out_channels + group * per_group + channel
+            # A panel of the kernel stays in the nearest cache while the tiles pass by; their rows of the output are
+            # then written one after another.
+            for q in range(first_panel, last_panel):
+                channel = q * ROWS
+                real = min(ROWS, per_group - channel)
+                target = (n * out_channels + group * per_group + channel) * positions
+                if k == 0 and bias.size > 0:  # the sums start from it
+                    for r in range(real):
+                        first_term = bias[group * per_group + channel + r]
+                        for p in range(target + r * positions + first, target + r * positions + last):
+                            out[at(p)] = first_term
+                for p in range(first, last, width):
+                    count = min(width, last - p)
                     multiply_tile(
-                        depth, vectors, packed, ((group * panels + q) * total + k) * ROWS, patches, tile,
-                        out, row * positions + p, positions, min(ROWS, per_group - channel), count, k > 0,
+                        depth, (count + vector - 1) // vector, packed, ((group * panels + q) * total + k) * ROWS,
+                        patches, (p - first) // width * pitch, out, target + p, positions, real, count,
+                        k > 0 or bias.size > 0,
                     )  # fmt: skip
-        if bias.size > 0:
-            for channel in range(first_panel * ROWS, min(per_group, last_panel * ROWS)):
-                o = group * per_group + channel
-                for p in range(first, last):
-                    out[(n * out_channels + o) * positions + p] += bias[o]
 
 
 # ------------------------------------------------------------------------------ gradient with respect to the input
@@ -317,20 +329,41 @@ def input_gradient_implicit(g, w, out, stride, before, dilation, groups, bias=No
     for size, taps, s, b, d in zip(out.shape[2:], w.shape[2:], stride, before, dilation, strict=True):
         k = np.arange(taps)
         axes.append([(r, k[(r + b - k * d) % s == 0], s, b, d) for r in range(min(s, size))])
+    sizes, planes = out.shape[2:], out.shape[0] * out.shape[1]
+    if any(part[1].size == 0 for axis in axes for part in axis):  # classes that no tap reaches
+        out[...] = 0 if bias is None else bias[:, None, None, None]
     for classes in itertools.product(*axes):
         shifts = [(r + b - k * d) // s for r, k, s, b, d in classes]
         chosen = np.stack(np.meshgrid(*(c[1] for c in classes), indexing="ij"), axis=-1).reshape(-1, 3)
         chosen = (chosen[:, 0] * w.shape[3] + chosen[:, 1]) * w.shape[4] + chosen[:, 2]
-        view = out[:, :, *(slice(c[0], None, c[2]) for c in classes)]
         if chosen.size == 0:
-            view[...] = 0 if bias is None else bias[:, None, None, None]
             continue
-        target = view if tuple(stride) == unit else np.empty(view.shape, out.dtype)
+        first = tuple(c[0] for c in classes)
+        part = tuple(-(-(n - c[0]) // c[2]) for n, c in zip(sizes, classes, strict=True))
+        target = out if tuple(stride) == unit else np.empty((*out.shape[:2], *part), out.dtype)
         taps = np.stack(np.meshgrid(*shifts, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.int64)
         multiply_patches(g, w, chosen, True, target, taps, unit, groups, bias)
-        if target is not view:
-            view[...] = target
+        if target is not out:
+            args = (out.reshape(-1), target.reshape(-1), sizes, part, tuple(stride), first)
+            if out.size < LARGE:
+                write_class(0, planes, *args)
+            else:
+                parallel_for(write_class, planes, *args)
     return out
+
+
+@kernel
+def write_class(start, stop, out, target, sizes, part, stride, first):  # type: ignore[no-untyped-def]
+    """Write the planes start..stop of `target`, of the sizes `part`, to every stride-th place of those of `out`."""
+    _, height, width = sizes
+    for plane in range(start, stop):
+        for d in range(part[0]):
+            for h in range(part[1]):
+                source = ((plane * part[0] + d) * part[1] + h) * part[2]
+                place = (plane * sizes[0] + first[0] + d * stride[0]) * height + first[1] + h * stride[1]
+                place = place * width + first[2]
+                for t in range(part[2]):
+                    out[at(place + t * stride[2])] = target[at(source + t)]
 
 
 # ----------------------------------------------------------------------------- gradient with respect to the kernel
@@ -440,10 +473,10 @@ def kernel_gradient_part(start, stop, g, x, table, places, out, shapes, stride, 
     # One block of g: a few lines of one output plane, or a stretch of a single long line.
     length = min(out_width, DEPTH)
     lines = min(out_height, max(1, DEPTH // length))
-    panel = np.empty(lines * length * wide, x.dtype)
+    panel = aligned(lines * length * wide, x)
     offsets = np.empty(ROWS, np.int64)
     most = (table.shape[0] + chunks - 1) // chunks * ROWS
-    sums = np.empty(most * wide, x.dtype)
+    sums = aligned(most * wide, x)
     for item in range(start, stop):
         rest, chunk = divmod(item, chunks)
         group, block = divmod(rest, blocks)

@@ -12,7 +12,7 @@ goes through the micro-kernel.
 The work is done block by block of tiles:
 
 1. for each channel, the tiles' inputs are gathered, padding written out, and transformed into `v`, at most
-   MOST_BYTES large, in the order that the micro-kernel reads;
+   MOST_BYTES large and NEAR_BYTES where that is enough, in the order that the micro-kernel reads;
 2. for a few panels of out channels, the kernel is transformed into `u`, multiplied with `v` entry by entry, and the
    products transformed back and written, all in buffers that stay in the cache. The transformed kernel is never kept.
 
@@ -34,7 +34,7 @@ import numpy as np
 
 from derivable.convolution.implicit import at
 from derivable.jit import get_num_threads, kernel, parallel_for
-from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, lanes, move, multiply_tile, sandwich, turn
+from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, aligned, ask, lanes, move, multiply_tile, sandwich, turn
 
 __all__ = [
     "ERROR",
@@ -47,9 +47,13 @@ __all__ = [
     "kernel_gradient_winograd",
 ]
 
-MOST_BYTES = 1 << 23  # the transformed input of one block
+MOST_BYTES = 1 << 23  # the transformed input of one block, at most
+NEAR_BYTES = 1 << 21  # the same, as long as the blocks are not too small: it then stays in the core's own cache
+LEAST_PANELS = 2  # of tiles in a block, each of which transforms the kernel anew
+LEAST_TILES = 96  # of the gradient in the kernel in a block, each of which adds to the whole gradient
 PANEL_BYTES = 1 << 20  # the transformed kernel of a few panels of out channels
 LARGE = 1 << 19  # multiplications from which on more threads pay
+AHEAD = 8  # channels between the one whose kernel is transformed and the one asked for from memory
 
 # The error of an output is at most ERROR[m] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The factor
 # is the square of the largest row sum of |A| |G| |B|: how far the sums in between can exceed the outputs.
@@ -140,10 +144,11 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     tiles = out.shape[0] * out.shape[2] * high * wide
     panels_of_tiles = -(-tiles // width)
     size = -(-tiles // lane) * lane * n * n * channels * x.itemsize
-    blocks = max(1, min(panels_of_tiles, round(size / MOST_BYTES)))
+    near = min(panels_of_tiles // LEAST_PANELS, round(size / NEAR_BYTES))
+    blocks = max(1, near, min(panels_of_tiles, round(size / MOST_BYTES)))
     per_block = -(-panels_of_tiles // blocks) * width
     numbers = min(per_block, -(-tiles // lane) * lane) * channels + -(-per_block // width) * lane
-    v = np.empty(n * n * numbers, x.dtype)
+    v = aligned(n * n * numbers, x)
     panels = -(-per_group // ROWS)
     threads = get_num_threads() if out.size * channels * 9 >= LARGE else 1
     some = max(2, PANEL_BYTES // (n * n * channels * ROWS * x.itemsize))
@@ -210,7 +215,8 @@ def input_part(  # type: ignore[no-untyped-def]
     lines = np.zeros((g1 - g0) * n * m * pitch + lane, x.dtype)
     begin = np.empty(g1 - g0, np.int64)
     rest_pitch = width + lane
-    gathered = np.zeros(n * n * rest_pitch, x.dtype)
+    gathered = aligned(n * n * rest_pitch, x)
+    gathered[:] = 0
     for k in range(start, stop):
         c, a = divmod(k, kernel_depth)
         used = 0
@@ -277,6 +283,11 @@ def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, tap
             if whole and tap_step > 0:
                 first = 9
             elif rows == ROWS and tap_step < 0:
+                # Each channel's taps lie far from the last one's: ask for those to come.
+                c, a = divmod(k + AHEAD, depth)
+                ahead = start + c * channel_step + a * depth_step - 8
+                for t in range(0, 9 * ROWS, ROWS):
+                    ask(w, ahead + t)
                 # The last 8 of the 9 taps, backwards.
                 for t in range(0, 8, ROWS):
                     turn(taps, there, offsets, 9 * ROWS + t, w, here - 8 + t, row_step)
@@ -339,8 +350,10 @@ def output_part(  # type: ignore[no-untyped-def]
         offsets[t] = t * ROWS
     for t in range(8):
         offsets[9 * ROWS + t] = (8 - t) * ROWS
-    products = np.zeros(most * n * n * ROWS * width, v.dtype)
-    values = np.zeros(m * m * width, v.dtype)
+    products = aligned(most * n * n * ROWS * width, v)
+    products[:] = 0
+    values = aligned(m * m * width, v)
+    values[:] = 0
     total = np.zeros(width, v.dtype)
     for chunk in range(start, stop):
         first, last = panels * chunk // chunks, panels * (chunk + 1) // chunks
@@ -409,11 +422,11 @@ def kernel_gradient_winograd(g, x, out, before, dilation, groups):  # type: igno
     lines = g.shape[0] * depth * high
     room = -(-channels // lane) * lane, -(-per_group // ROWS) * ROWS
     size = 36 * wide * max(room) * x.itemsize
-    per_block = max(1, min(lines, MOST_BYTES // size))
+    per_block = max(1, min(lines, MOST_BYTES // size, max(NEAR_BYTES // size, -(-LEAST_TILES // wide))))
     per_block = -(-lines // -(-lines // per_block))
     tiles = per_block * wide
     panels = -(-channels // (VECTORS * lane)), room[1] // ROWS
-    v = np.empty(36 * (tiles * room[0] + panels[0] * lane), x.dtype)
+    v = aligned(36 * (tiles * room[0] + panels[0] * lane), x)
     u = np.empty(36 * (tiles * room[1] + panels[1] * lane), x.dtype)
     threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
     args = (g.reshape(-1), x.reshape(-1), u, v, (g.shape, x.shape, out.shape))
@@ -452,7 +465,8 @@ def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group
     lane = lanes(x)
     panel = VECTORS * lane
     columns = 4 * wide + 2
-    of_x = np.zeros(6 * columns * room[0], x.dtype)
+    of_x = aligned(6 * columns * room[0], x)
+    of_x[:] = 0
     of_g = np.zeros(4 * 4 * wide * room[1], x.dtype)
     offsets_x, offsets_g = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     for t in range(ROWS):
@@ -504,8 +518,7 @@ def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add
     per_group, channels = w_shape[0] // groups, w_shape[1]
     lane = lanes(v)
     panel = VECTORS * lane
-    products = np.empty(36 * ROWS * panel, v.dtype)
-    values = np.empty(9 * panel, v.dtype)
+    products, values = aligned(36 * ROWS * panel, v), aligned(9 * panel, v)
     for item in range(start, stop):
         c = item * panel
         here = min(panel, room[0] - c)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from derivable.descent.functions import invoke_proximal, launch, prepare_proximal
+from derivable.descent.functions import borrow, invoke_proximal, launch, prepare_proximal
 from derivable.descent.loops import (
     CONVERGED,
     VISITED,
@@ -44,6 +44,7 @@ def roll(
     record: Record,
 ) -> tuple[int, int]:
     """Visit the points first..last of the heavy ball. `sized`: the step size is part of the velocity (Sutskever)."""
+    state, record = borrow(state), borrow(record)
     w, u, before, _, h = state
     total = record.total
     reached, status = last, VISITED
@@ -185,6 +186,7 @@ def accelerate(
     map the tolerance is for the length of the step from `ahead` to `landed` over its size, which is the gradient
     where no map is.
     """
+    state, record = borrow(state), borrow(record)
     _, u, before, _, h = state
     total = record.total
     reached, status = last, VISITED
@@ -344,10 +346,17 @@ def nesterov(
 def inertia(steps: int, *, optimized: bool = False) -> np.ndarray:
     """Return s_1, ..., s_{steps + 1}: s_{t+1} = (1 + sqrt(1 + 4 s_t^2)) / 2 from s_1 = 1; the optimized last has 8."""
     s = np.ones(steps + 1)
-    for t in range(steps):
-        factor = 8 if optimized and t == steps - 1 else 4
-        s[t + 1] = (1 + np.sqrt(1 + factor * s[t] ** 2)) / 2
+    write_inertia(s, optimized)
     return s
+
+
+@kernel
+def write_inertia(s: np.ndarray, optimized: bool) -> None:
+    """Write s_2, ..., given s_1. In Python this took ten times as long as the steps of a small problem."""
+    last = s.size - 2
+    for t in range(s.size - 1):
+        factor = 8.0 if optimized and t == last else 4.0
+        s[t + 1] = (1.0 + np.sqrt(1.0 + factor * s[t] ** 2)) / 2.0
 
 
 def _check_beta(beta: Any) -> float:

@@ -23,6 +23,7 @@ from numba.extending import intrinsic, overload
 
 from derivable.descent.functions import (
     Prepared,
+    borrow,
     find_nan,
     invoke,
     invoke_proximal,
@@ -244,6 +245,7 @@ def descend(
     Returns:
         The last point that was visited and is finite, and why the loop returned.
     """
+    state, record = borrow(state), borrow(record)
     w, u, before, _, h = state
     total = record.total
     reached, status = last, VISITED

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from derivable.descent.functions import invoke, launch
+from derivable.descent.functions import borrow, invoke, launch
 from derivable.descent.loops import CONVERGED, STALLED, VISITED, Record, State, arrive, drive, prepare_run, take
 from derivable.descent.trajectory import Progress, Trajectory
 from derivable.jit import kernel
@@ -96,6 +96,7 @@ def step_and_search(
     record: Record,
 ) -> tuple[int, int]:
     """Visit the points first..last of steepest descent, and write the step sizes found to `sizes`."""
+    state, record = borrow(state), borrow(record)
     w, u, before, g, h = state
     total = record.total
     reached, status = last, VISITED

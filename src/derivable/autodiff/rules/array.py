@@ -175,9 +175,14 @@ def _sum(x: Kind, axis: Any) -> Forms:
     return Forms(Kind(dtype, x.ndim - 1), f"np.sum(x, axis={axis})", [Spread(_expanded("g", axis, x.ndim))])
 
 
-@define("mean", "x", np.mean, method="mean")
-def _mean(x: Kind) -> Forms:
-    return Forms(Kind(_float(x)), "np.mean(x)", [Spread("g / x.size")])
+@define("mean", "x | axis=None", np.mean, method="mean")
+def _mean(x: Kind, axis: Any) -> Forms:
+    axis = _axis(axis, x.ndim, "mean")
+    if axis is None or x.ndim == 1:
+        return Forms(Kind(_float(x)), "np.mean(x)", [Spread("g / x.size")])
+    back = Spread(f"{_expanded('g', axis, x.ndim)} / x.shape[{axis}]")
+    primal = f"np.sum(x, axis={axis}) / x.shape[{axis}]"  # Numba's np.mean takes no axis
+    return Forms(Kind(_float(x), x.ndim - 1), primal, [back], primal.replace("x,", "dx,"))
 
 
 @define("prod", "x", np.prod, method="prod")
@@ -185,14 +190,38 @@ def _prod(x: Kind) -> Forms:
     return Forms(Kind(x.dtype), "np.prod(x)", ["prod_reverse(g, x)"], "np.sum(prod_reverse(1.0, x) * dx)")
 
 
-@define("var", "x", np.var, method="var")
-def _var(x: Kind) -> Forms:
+def _spread_along(x: Kind, axis: int) -> tuple[str, str, str]:
+    """Write the differences from the mean along an axis, the variance, and the variance's tangent by its argument."""
+
+    def mean(text: str) -> str:
+        return f"np.sum({text}, axis={axis}) / x.shape[{axis}]"
+
+    name = "x"
+    difference = f"(x - {_expanded(f'({mean(name)})', axis, x.ndim)})"
+    return difference, mean(f"{difference} ** 2"), f"2.0 * {mean(f'{difference} * dx')}"
+
+
+@define("var", "x | axis=None", np.var, method="var")
+def _var(x: Kind, axis: Any) -> Forms:
+    axis = _axis(axis, x.ndim, "var")
+    if axis is not None and x.ndim > 1:
+        difference, variance, tangent = _spread_along(x, axis)
+        back = f"(2.0 / x.shape[{axis}]) * {difference} * {_expanded('g', axis, x.ndim)}"
+        return Forms(Kind(_float(x), x.ndim - 1), variance, [back], tangent)
     partial = "(2.0 / x.size) * (x - np.mean(x))"
     return Forms(Kind(_float(x)), "np.var(x)", [f"g * {partial}"], f"np.sum({partial} * dx)")
 
 
-@define("std", "x", np.std, method="std")
-def _std(x: Kind) -> Forms:
+@define("std", "x | axis=None", np.std, method="std")
+def _std(x: Kind, axis: Any) -> Forms:
+    axis = _axis(axis, x.ndim, "std")
+    if axis is not None and x.ndim > 1:
+        difference, variance, tangent = _spread_along(x, axis)
+        each = "(g / (z + (z == 0)) + 0 * z)"
+        back = f"{difference} * {_expanded(each, axis, x.ndim)} / x.shape[{axis}]"
+        return Forms(
+            Kind(_float(x), x.ndim - 1), f"np.sqrt({variance})", [back], f"0.5 * {tangent} / (z + (z == 0)) + 0 * z"
+        )
     partial = "(1.0 / (x.size * (z + (z == 0)))) * (x - np.mean(x))"
     return Forms(Kind(_float(x)), "np.std(x)", [f"(g + 0 * z) * {partial}"], f"np.sum({partial} * dx) + 0 * z")
 
@@ -309,8 +338,16 @@ def _outer(x: Kind, y: Kind) -> Forms:
 # ------------------------------------------------------------------------------------------------- rearranging
 
 
-@define("transpose", "x", np.transpose, method="transpose")
-def _transpose(x: Kind) -> Forms:
+@define("transpose", "x | axes=None", np.transpose, method="transpose")
+def _transpose(x: Kind, axes: Any) -> Forms:
+    if axes is not None:
+        if not isinstance(axes, tuple) or sorted(axes) != list(range(x.ndim)):
+            raise Refused(f"np.transpose of {x.a} with the axes {axes!r}", "give each axis once, in a tuple")
+        back = tuple(sorted(range(x.ndim), key=axes.__getitem__))
+        call = f"np.transpose(%s, {axes})"
+        return Forms(
+            Kind(x.dtype, x.ndim), call % "x", [f"np.transpose(g, {back})"], call % "dx", view=True, mirror=True
+        )
     return Forms(Kind(x.dtype, x.ndim), "x.T", ["g.T"], view=True, mirror=True)
 
 
@@ -323,6 +360,46 @@ def _reshape(x: Kind, *shape: Kind) -> Forms:
     return Forms(
         Kind(x.dtype, len(shape)), f"x.reshape({target})", [back] + [None] * len(shape), tangent, view=True, mirror=True
     )
+
+
+@define("swapaxes", "x | axis1, axis2", np.swapaxes, method="swapaxes")
+def _swapaxes(x: Kind, axis1: Any, axis2: Any) -> Forms:
+    axes = list(range(x.ndim))
+    first, second = (_axis(k, x.ndim, "swapaxes") or 0 for k in (axis1, axis2))
+    axes[first], axes[second] = second, first
+    return _transpose(x, tuple(axes))  # Numba has no method swapaxes
+
+
+@define("broadcast_to", "x, shape", np.broadcast_to)
+def _broadcast_to(x: Kind, *shape: Kind) -> Forms:
+    if len(shape) < x.ndim:
+        raise Refused(f"np.broadcast_to of {x.a} to {len(shape)} dimension(s)", "give it a shape of as many, or more")
+    target = f"({''.join(f'x{k + 1}, ' for k in range(len(shape)))})"
+    back = "unbroadcast(g, x.shape)" if x.ndim else "np.sum(g)"
+    return Forms(
+        Kind(x.dtype, len(shape)),
+        f"np.broadcast_to(x, {target})",
+        [back] + [None] * len(shape),
+        f"np.broadcast_to(dx, {target}).copy()",
+        view=bool(x.ndim),
+    )
+
+
+@define("repeat", "x, repeats", np.repeat, method="repeat")
+def _repeat(x: Kind, repeats: Kind) -> Forms:
+    if repeats.ndim or repeats.dtype != "i":
+        raise Refused("np.repeat with several numbers of repeats", "repeat each element as often, or use a loop")
+    back = "np.sum(np.ascontiguousarray(g).reshape((x.size, y)), axis=1).reshape(x.shape)" if x.ndim else "np.sum(g)"
+    return Forms(Kind(x.dtype, 1), "np.repeat(x, y)", [back, None], "np.repeat(dx, y)")
+
+
+@define("diag", "x | k=0", np.diag)
+def _diag(x: Kind, k: Any) -> Forms:
+    if x.ndim not in (1, 2) or not isinstance(k, int):
+        raise Refused(f"np.diag of {x.a} at {k!r}", "it is supported for vectors and matrices and a constant k")
+    tail = f", {k}" if k else ""
+    back = f"np.diag(g{tail})" if x.ndim == 1 else f"scatter_diagonal(g, {k}, x)"
+    return Forms(Kind(x.dtype, 3 - x.ndim), f"np.diag(x{tail})", [back], view=x.ndim == 2)
 
 
 def _ravel(name: str) -> Callable[[Kind], Forms]:

@@ -21,6 +21,7 @@ __all__ = [
     "prod_reverse",
     "reserve",
     "scatter",
+    "scatter_diagonal",
     "scatter_mask",
     "unbroadcast",
     "unbroadcast_1",
@@ -150,14 +151,18 @@ def add_up(values: Any, extents: Any, steps: Any, out: Any) -> None:
             index[axis] = 0
 
 
+# The next three set their zeros by a loop, and compare instead of min: np.zeros and min would be half of what they
+# take to compile.
 @kernel
 def unbroadcast_1(g: Any, shape: Any) -> Any:
     """Do what `unbroadcast` does, from one axis to one; the cases one and two compile in a third of its time."""
     if g.shape[0] == shape[0]:
         return g
-    out = np.zeros(1, g.dtype)
+    total = 0.0
     for k in range(g.shape[0]):
-        out[0] += g[k]
+        total += g[k]
+    out = np.empty(1, g.dtype)
+    out[0] = total
     return out
 
 
@@ -166,25 +171,25 @@ def unbroadcast_2(g: Any, shape: Any) -> Any:
     """Do what `unbroadcast` does, from two axes to two."""
     if g.shape[0] == shape[0] and g.shape[1] == shape[1]:
         return g
-    out = np.zeros((shape[0], shape[1]), g.dtype)
+    out = np.empty((shape[0], shape[1]), g.dtype)
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            out[i, j] = 0.0
     for i in range(g.shape[0]):
         for j in range(g.shape[1]):
-            out[min(i, shape[0] - 1), min(j, shape[1] - 1)] += g[i, j]
+            out[i if shape[0] > 1 else 0, j if shape[1] > 1 else 0] += g[i, j]
     return out
 
 
 @kernel
 def unbroadcast_21(g: Any, shape: Any) -> Any:
     """Do what `unbroadcast` does, from two axes to the last of them."""
-    out = np.zeros(shape[0], g.dtype)
-    if shape[0] == g.shape[1]:
-        for i in range(g.shape[0]):
-            for j in range(g.shape[1]):
-                out[j] += g[i, j]
-    else:
-        for i in range(g.shape[0]):
-            for j in range(g.shape[1]):
-                out[0] += g[i, j]
+    out = np.empty(shape[0], g.dtype)
+    for j in range(shape[0]):
+        out[j] = 0.0
+    for i in range(g.shape[0]):
+        for j in range(g.shape[1]):
+            out[j if shape[0] > 1 else 0] += g[i, j]
     return out
 
 
@@ -259,6 +264,15 @@ def scatter(g: Any, index: Any, like: Any) -> Any:
     out = np.zeros_like(like)
     for k in range(index.shape[0]):
         out[index[k]] += g[k]
+    return out
+
+
+@kernel
+def scatter_diagonal(g: Any, k: int, like: Any) -> Any:
+    """Write g onto the diagonal k of zeros like `like`: the transpose of `np.diag(like, k)`."""
+    out = np.zeros_like(like)
+    for i in range(g.shape[0]):
+        out[i + max(0, -k), i + max(0, k)] = g[i]
     return out
 
 

@@ -195,11 +195,11 @@ def borrowed(node: Any) -> bool:
     while isinstance(node, (ast.Subscript, ast.Attribute)) or (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("reshape", "ascontiguousarray", "ravel")
+        and node.func.attr in ("reshape", "ascontiguousarray", "ravel", "transpose", "diag")
     ):
         if isinstance(node, ast.Call):
             function: Any = node.func
-            node = node.args[0] if function.attr == "ascontiguousarray" else function.value
+            node = function.value if function.attr in ("reshape", "ravel") else node.args[0]
         else:
             node = node.value
     return isinstance(node, ast.Name)
@@ -494,7 +494,7 @@ class Primal:
 
 # -------------------------------------------------------------------------------------------------- dead code
 
-ALIAS = {"reshape", "ravel", "T", "broadcast_to", "expand_dims", "ascontiguousarray"}
+ALIAS = {"reshape", "ravel", "T", "transpose", "broadcast_to", "expand_dims", "ascontiguousarray"}
 
 
 def clean(body: list[Any], live: set[str], before: list[Any] | None = None) -> list[Any]:

@@ -66,14 +66,25 @@ def head(s: Any) -> list[str]:
     return []
 
 
-def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
+def elementwise(node: Any, arrays: set[str], rows: set[str]) -> bool:
+    """Tell whether an expression is arithmetic on vectors and numbers, which Numba fuses with what it stands in."""
+    if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.MatMult):
+        return all(elementwise(part, arrays, rows) for part in (node.left, node.right))
+    if isinstance(node, ast.UnaryOp):
+        return elementwise(node.operand, arrays, rows)
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and (node.id in rows or node.id not in arrays))
+
+
+def tidy(body: list[Any], keep: set[str], arrays: set[str], rows: set[str] | None = None) -> list[Any]:
     """Fold what is assigned once and read once, in the same block, into where it is read.
 
     Args:
         body: the statements.
         keep: names that are read elsewhere.
         arrays: names of arrays, whose elements may change between two statements.
+        rows: those of them that have one axis.
     """
+    rows = rows or set()
     stored: dict[str, int] = {}
     read: dict[str, int] = {}
     for s in body:
@@ -95,6 +106,13 @@ def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
             if isinstance(n, ast.AugAssign) and (not isinstance(n.target, ast.Name) or n.target.id in arrays):
                 return True
         return False
+
+    def fusible(n: str, value: Any, user: Any) -> bool:
+        """Tell whether an array is best computed where it is read: one loop, and no memory of its own."""
+        if n not in rows or not isinstance(value, ast.BinOp) or not elementwise(value, arrays, rows):
+            return False
+        operations = [c for c in ast.walk(user) if isinstance(c, ast.BinOp) and not isinstance(c.op, ast.MatMult)]
+        return any(isinstance(part, ast.Name) and part.id == n for c in operations for part in (c.left, c.right))
 
     def follow(done: list[Any], place: int, n: str, value: ast.Name) -> None:
         """Read the original instead of a copy of a number, if it is still the same wherever the copy is read."""
@@ -133,7 +151,7 @@ def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
                 n in keep
                 or stored.get(n) != 1
                 or read.get(n) != 1
-                or (n in arrays and not isinstance(s.value, ast.Name))
+                or (n in arrays and not (isinstance(s.value, ast.Name) or n in rows))
             ):
                 continue
             if any(
@@ -146,6 +164,8 @@ def tidy(body: list[Any], keep: set[str], arrays: set[str]) -> list[Any]:
             for later in range(position + 2, len(done)):
                 user = done[later]
                 if n in head(user):
+                    if n in arrays and not isinstance(s.value, ast.Name) and not fusible(n, s.value, user):
+                        break
                     if len(ast.unparse(s.value)) + width(user) <= WIDTH or isinstance(
                         s.value, (ast.Name, ast.Constant)
                     ):
