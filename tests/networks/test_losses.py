@@ -23,6 +23,11 @@ def test_the_loss_is_scipys(shift):
     assert dv.softmax_cross_entropy(single, LABELS) == pytest.approx(exact, rel=1e-6)
 
 
+def test_scores_may_be_whole_numbers():
+    whole = np.array([[0, 1, 3], [2, 2, 0]])
+    np.testing.assert_allclose(dv.softmax(whole), softmax_of_scipy(whole, axis=1), rtol=1e-12)
+
+
 def test_the_gradient_is_p_minus_y():
     gradient = dv.grad(dv.softmax_cross_entropy)
     expected = (softmax_of_scipy(SCORES, axis=1) - np.eye(4)[LABELS]) / 7
