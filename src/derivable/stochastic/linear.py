@@ -27,6 +27,19 @@ AHEAD = 8  # rows between the one worked on and the one asked for from memory
 CACHED = 2**21
 
 
+# The step is rounded as it is written, wherever it is done: no point depends on where a stretch of steps ends.
+@kernel(forceinline=True)
+def moved(u: float, g: float, x: float) -> float:
+    """Return a parameter after a step."""
+    return u - g * x
+
+
+@kernel(forceinline=True)
+def moved_with_decay(u: float, eta: float, s: float, x: float, decay: float) -> float:
+    """Return a parameter after a step with weight decay."""
+    return u - eta * (s * x + decay * u)
+
+
 # The products may be summed in any order, which lets the compiler use vector registers, and a product and a sum may be
 # rounded once: a tenth of a step's time each.
 @kernel(fastmath={"reassoc", "contract"}, forceinline=True)
@@ -36,7 +49,7 @@ def step_and_products(u: np.ndarray, X: np.ndarray, g: float, h: int, i: int, k:
     a = X.dtype.type(0.0)
     b = X.dtype.type(0.0)
     for j in range(d):
-        v = u[j] - g * X[h, j]
+        v = moved(u[j], g, X[h, j])
         u[j] = v
         a += X[k, j] * v
         b += X[k, j] * X[i, j]
@@ -57,13 +70,13 @@ def decayed_step_and_products(
     b = X.dtype.type(0.0)
     c = X.dtype.type(0.0)
     for j in range(d):
-        v = u[j] - eta * (s * X[h, j] + decay[j] * u[j])
+        v = moved_with_decay(u[j], eta, s, X[h, j], decay[j])
         u[j] = v
         a += X[k, j] * v
         b += X[k, j] * X[i, j]
         c += X[k, j] * (decay[j] * v)
     if u.size > d:
-        u[d] -= eta * (s + decay[d] * u[d])
+        u[d] = moved_with_decay(u[d], eta, s, X.dtype.type(1.0), decay[d])
         a += u[d]
         b += X.dtype.type(1.0)
         c += decay[d] * u[d]
@@ -132,12 +145,12 @@ def linear_steps(
         h, i = i, k
     if decay.size == 0:
         for j in range(d):
-            u[j] -= g * X[h, j]
+            u[j] = moved(u[j], g, X[h, j])
         if u.size > d:
             u[d] -= g
     else:
         for j in range(d):
-            u[j] -= before * (s * X[h, j] + decay[j] * u[j])
+            u[j] = moved_with_decay(u[j], before, s, X[h, j], decay[j])
         if u.size > d:
-            u[d] -= before * (s + decay[d] * u[d])
+            u[d] = moved_with_decay(u[d], before, s, number(1.0), decay[d])
     return i, z
