@@ -23,7 +23,7 @@ def chapters() -> str:
         back = height[there] > height[here]
         side = 1 if back else -1
         top, bottom = max(height[here], height[there]), min(height[here], height[there])
-        reach = 0.55 * (top - bottom) ** 0.75
+        reach = 2.0 * ((top - bottom) / (len(book) - 1)) ** 0.75
         t = np.linspace(0, np.pi, 40)
         ax.plot(
             side * (2.55 + reach * np.sin(t)),

@@ -30,6 +30,7 @@ class Statement:
         changes: the names whose objects it may change.
         needs: the names that it reads before it binds them.
         late: those of them that it reads only when a function it defines is called.
+        fails: whether it is there to raise an error, so that nothing can lean on it.
     """
 
     block: int
@@ -39,6 +40,7 @@ class Statement:
     changes: frozenset[str]
     needs: frozenset[str]
     late: frozenset[str]
+    fails: bool
 
 
 class _Names(ast.NodeVisitor):
@@ -159,7 +161,8 @@ def statements(blocks: Sequence[Block]) -> list[Statement]:
     found = []
     stateful: set[str] = set()
     for number, block in enumerate(blocks):
-        for node in ast.parse(block.source).body:
+        body = ast.parse(block.source).body
+        for node in body:
             names = _Names(stateful)
             names.visit(node)
             if isinstance(node, ast.Assign) and any(
@@ -177,6 +180,7 @@ def statements(blocks: Sequence[Block]) -> list[Statement]:
                     frozenset(names.changes),
                     frozenset(names.needs),
                     frozenset(names.late),
+                    block.mark("raises") is not None and node is body[-1],
                 )
             )
     return found
@@ -190,7 +194,7 @@ def _kept(every: Sequence[Statement], block: int) -> list[Statement]:
     late: set[str] = set()
     while True:
         needed, kept = asked | late, []
-        for statement in reversed([s for s in every if s.block < block]):
+        for statement in reversed([s for s in every if s.block < block and not s.fails]):
             if statement.binds & needed or statement.changes & needed:
                 # What is only changed is still needed in its first form.
                 needed = (needed - (statement.binds - statement.changes)) | statement.needs | statement.changes

@@ -62,6 +62,11 @@ def test_what_one_name_needs(above, kept):
     assert standalone.needs(page(above, "print(x)\n"))[1] == kept
 
 
+def test_what_is_there_to_fail_is_left_out():
+    blocks = page("x = []\n", "# raises: AttributeError\nx.append(1)\nx.missing()\n", "print(x)\n")
+    assert standalone.needs(blocks)[2] == [(0, 1, 1), (1, 2, 2)]
+
+
 def test_a_missing_name_is_found():
     assert standalone.unbound("import os\nprint(os, missing)\n") == {"missing"}
     assert standalone.unbound("f = lambda a: a + b\n") == {"b"}
