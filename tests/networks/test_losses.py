@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numba import njit
 from scipy.special import log_softmax
 from scipy.special import softmax as softmax_of_scipy
 
@@ -40,9 +41,46 @@ def test_the_gradient_is_p_minus_y():
     assert slope == pytest.approx(np.sum(expected * direction), rel=1e-12)
 
 
-def test_wrong_labels_are_refused():
-    with pytest.raises(ValueError, match="as many as the rows"):
-        dv.softmax_cross_entropy(SCORES, LABELS[1:])
-    for label in (-1, 4):
-        with pytest.raises(ValueError, match="from 0 to the number"):
-            dv.softmax_cross_entropy(SCORES, np.full(7, label))
+@pytest.mark.parametrize(
+    ("scores", "labels", "error", "message"),
+    [
+        (SCORES, LABELS[1:], ValueError, "labels must be as many as the rows of scores, 7, got 6"),
+        (SCORES, np.full(7, 4), ValueError, "labels must be from 0 to .* 3, got 4 to 4"),
+        (SCORES, np.full(7, -1), ValueError, "labels must be from 0 to .* 3, got -1 to -1"),
+        (SCORES, LABELS / 1.0, TypeError, "labels must be numeric .*integer.*, got dtype float64"),
+        (SCORES, np.eye(4)[LABELS].astype(int), ValueError, "labels must have 1 dimension"),
+        (SCORES[0], LABELS[:1], ValueError, "scores must have 2 dimension"),
+        (SCORES[:0], LABELS[:0], ValueError, "scores must not be empty"),
+        (SCORES * 1j, LABELS, TypeError, "scores must be numeric"),
+    ],
+)
+def test_what_is_refused(scores, labels, error, message):
+    with pytest.raises(error, match=message):
+        dv.softmax_cross_entropy(scores, labels)
+    if scores is not SCORES:
+        with pytest.raises(error, match=message):
+            dv.softmax(scores)
+
+
+def test_lists_and_compiled_code():
+    assert dv.softmax_cross_entropy(SCORES.tolist(), LABELS.tolist()) == dv.softmax_cross_entropy(SCORES, LABELS)
+
+    @njit
+    def both(scores, labels):
+        return dv.softmax(scores)[0, labels[0]], dv.softmax_cross_entropy(scores, labels)
+
+    assert both(SCORES, LABELS) == (
+        dv.softmax(SCORES)[0, LABELS[0]],
+        dv.softmax_cross_entropy(SCORES, LABELS),
+    )
+    with pytest.raises(ValueError, match="from 0 to the number"):
+        both(SCORES, np.full(7, 4) - np.arange(7))
+    with pytest.raises(ValueError, match="at least one row"):
+        both(SCORES[:0], LABELS[:0])
+
+    @njit
+    def first(scores):
+        return dv.softmax(scores)[0, 0]
+
+    numerical = dv.numerical_gradient(first, SCORES)
+    np.testing.assert_allclose(dv.grad(first)(SCORES), numerical, atol=1e-9)

@@ -1159,6 +1159,7 @@ class Reader:
         """Read the call of a known function."""
         if isinstance(function, Inner):
             return self.inner(function, args, named)
+        function = kernel_of(function)
         special = array_rules.CUSTOM.get(function) if _hashable(function) else None
         if special is not None:
             return self.custom(special, args, named, node)
@@ -1489,6 +1490,11 @@ def _prange() -> Any:
     return numba.prange
 
 
+def kernel_of(function: Any) -> Any:
+    """Return what a program calls in the place of a public function that checks its arguments first."""
+    return getattr(function, "_derivable_kernel", function)
+
+
 ITSELF = "the function itself"  # no name of Python, so no program has it
 
 
@@ -1504,6 +1510,7 @@ def read(function: Any, kinds: tuple[Any, ...], own_rule: bool = True) -> Progra
         The program.
     """
     reader = Reader()
+    function = kernel_of(function)
     source = source_of(function)
     names = [a.arg for a in source.node.args.args]
     body = source.node.body
