@@ -15,6 +15,7 @@ import pytest
 from derivable_book.pages import configuration
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]  # desktop and phone
 PREFIX = "derivable"  # the site lives in a folder of its host, as on GitHub's pages
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import derivable as dv
+from browser.conftest import LOOKS
 
 pytestmark = pytest.mark.browser
 
@@ -206,7 +207,7 @@ FIGURES = {
 @pytest.mark.parametrize("label", FIGURES)
 def test_the_numbers_are_the_packages_wherever_the_reader_moves(visit, figures, label):
     path, check = FIGURES[label]
-    for width, scheme in ((1280, "light"), (390, "dark")):
+    for width, scheme in LOOKS:
         tab = visit(width, scheme)
         tab.open(path)
         check(Figure(tab, label))

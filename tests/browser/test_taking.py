@@ -5,6 +5,7 @@ import re
 import nbformat
 import pytest
 
+from browser.conftest import LOOKS
 from derivable_book import notebooks, pages, printed, standalone
 from derivable_book.results import scan
 from derivable_book.snippets import Document, read_blocks
@@ -12,7 +13,7 @@ from derivable_book.snippets import Document, read_blocks
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_a_snippet_is_copied_with_what_it_needs(visit, address, width, scheme):
     path = pages.DOCS / "chapters/descent.md"
     blocks = read_blocks(Document(path, path.name, path.read_text(encoding="utf-8")))
@@ -38,10 +39,10 @@ def test_a_snippet_is_copied_with_what_it_needs(visit, address, width, scheme):
     assert not tab.trouble
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_a_chapter_is_downloaded_as_a_notebook(visit, width, scheme, tmp_path):
-    tab = visit(width, scheme)
-    for page in notebooks.chapters()[::4]:
+@pytest.mark.parametrize("look", range(len(LOOKS)), ids=[f"{width}-{scheme}" for width, scheme in LOOKS])
+def test_each_chapter_is_downloaded_as_a_notebook(visit, look, tmp_path):
+    tab = visit(*LOOKS[look])
+    for page in notebooks.chapters()[look :: len(LOOKS)]:
         tab.open(page.path.removesuffix(".md") + "/")
         with tab.page.expect_download() as waiting:
             tab.page.get_by_role("link", name="This chapter as a notebook").click()
