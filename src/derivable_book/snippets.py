@@ -35,7 +35,7 @@ import traceback
 import types
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mktestdocs
@@ -235,11 +235,12 @@ class Session:
 
     Attributes:
         document: what is being run.
-        lenient: labels of results; with it, failing blocks that check none of them do not stop the session.
+        printed: for each block that was run, what its statements printed.
+        failures: the blocks that failed, where the session went on.
+        left_out: the blocks for which a module is missing, and which.
     """
 
     document: Document
-    lenient: list[str] | None = None
     printed: list[tuple[Block, list[Printed]]] = field(default_factory=list)
     failures: list[tuple[Block, SnippetError]] = field(default_factory=list)
     left_out: list[tuple[Block, list[str]]] = field(default_factory=list)
@@ -263,15 +264,7 @@ class Session:
         """Run the next block: the executor that is registered with mktestdocs."""
         block = self.blocks[self.position]
         self.position += 1
-        if self.lenient is None:
-            self.run(block)
-            return
-        if self.failures and any(label in self.lenient for label in self.failures[-1][0].checks):
-            return  # the block in question has failed: nothing after it is of interest
-        try:
-            self.run(block)
-        except SnippetError as error:
-            self.failures.append((block, error))
+        self.run(block)
 
     def run(self, block: Block) -> None:
         """Run one block and compare what it prints.
@@ -401,13 +394,11 @@ def _line_agrees(wanted: str, got: str) -> bool:
     return True
 
 
-def check(document: Document, lenient: list[str] | None = None) -> Session:
+def check(document: Document) -> Session:
     """Run every block of a document through mktestdocs, in order, and check what each raises and prints.
 
     Args:
         document: the page or docstring.
-        lenient: labels of results. Without it the first failure is raised. With it failures are collected, and
-            the run ends at the first failing block that checks one of these results.
 
     Returns:
         The finished session.
@@ -415,7 +406,7 @@ def check(document: Document, lenient: list[str] | None = None) -> Session:
     Raises:
         SnippetError: naming page and line.
     """
-    session = Session(document, lenient)
+    session = Session(document)
     mktestdocs.register_executor("python", session.execute)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -423,6 +414,41 @@ def check(document: Document, lenient: list[str] | None = None) -> Session:
         warnings.filterwarnings("ignore", category=ResourceWarning)
         mktestdocs.__main__.check_raw_string(document.text, lang="python")
     session.finish()
+    return session
+
+
+def check_claim(document: Document, label: str) -> Session:
+    """Run the blocks of a page that check one result, and of the blocks above just the statements that they need.
+
+    Args:
+        document: the page.
+        label: the result's label.
+
+    Returns:
+        The session, with the blocks that failed; it ends at the first.
+    """
+    from derivable_book.standalone import needs  # which reads blocks as this module finds them
+
+    session = Session(document)
+    numbers = [number for number, block in enumerate(session.blocks) if label in block.checks]
+    every = needs(session.blocks)
+    kept: dict[int, set[int]] = {}
+    for above, first, last in (part for number in numbers for part in every[number]):
+        kept.setdefault(above, set()).update(range(first, last + 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=ResourceWarning)
+        for number, block in enumerate(session.blocks):
+            part = block
+            if number not in numbers:
+                lines = enumerate(block.source.split("\n"), 1)
+                part = replace(block, source="\n".join(t if n in kept.get(number, ()) else "" for n, t in lines))
+            try:
+                session.run(part)
+            except SnippetError as error:
+                session.failures.append((block, error))
+                if number in numbers:
+                    break
     return session
 
 
@@ -490,7 +516,7 @@ def main(arguments: list[str] | None = None) -> int:
     status = 0
     for document in found:
         if chosen.claim:
-            session = check(document, [chosen.claim])
+            session = check_claim(document, chosen.claim)
             report = [
                 {"kind": error.kind, "where": error.where, "message": str(error)}
                 for block, error in session.failures

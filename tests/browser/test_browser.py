@@ -106,8 +106,10 @@ def test_a_reference_leads_to_its_result(visit):
     target = tab.page.url.split("#")[1]
     box = tab.page.locator(f"#{target}")
     box.wait_for()
-    top = box.evaluate("element => element.getBoundingClientRect().top")
-    assert 0 <= top < 900
+    tab.page.wait_for_function(  # the page scrolls a moment after it has come
+        "id => { const top = document.getElementById(id).getBoundingClientRect().top; return 0 <= top && top < 900 }",
+        arg=target,
+    )
     assert not tab.trouble
 
 
