@@ -102,13 +102,17 @@ def test_a_reference_leads_to_its_result(visit):
     tab = visit()
     tab.open(url(page.path))
     link = tab.page.locator("a.result-reference").first
+    target = link.get_attribute("href").split("#")[1]
     link.click()
-    target = tab.page.url.split("#")[1]
-    box = tab.page.locator(f"#{target}")
-    box.wait_for()
-    tab.page.wait_for_function(  # the page scrolls a moment after it has come
-        "id => { const top = document.getElementById(id).getBoundingClientRect().top; return 0 <= top && top < 900 }",
+    # The page comes, and scrolls, a moment after the click: on a busy machine a long one.
+    tab.page.wait_for_function(
+        """id => {
+          const box = document.getElementById(id)
+          const top = box ? box.getBoundingClientRect().top : -1
+          return location.hash === `#${id}` && 0 <= top && top < 900
+        }""",
         arg=target,
+        timeout=120_000,
     )
     assert not tab.trouble
 
