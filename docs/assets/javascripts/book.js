@@ -62,11 +62,24 @@
     }
   };
 
+  // A click that comes before the theme is ready leads to the page, but not to the place on it that the link names.
+  let clicked = "";
+  addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[href]");
+    if (link) clicked = link.pathname === location.pathname ? "" : link.hash;
+  }, true);
+  const land = () => {
+    const place = clicked && document.getElementById(decodeURIComponent(clicked.slice(1)));
+    clicked = "";
+    if (place) requestAnimationFrame(() => place.scrollIntoView());
+  };
+
   const arrive = () => {
     sizes.disconnect();
     added.disconnect();
     const article = document.querySelector("article");
     if (!article) return;
+    land();
     for (const box of article.querySelectorAll("[data-watched]")) delete box.dataset.watched;
     article.querySelectorAll(".math-display").forEach(watch);
     finish(article);
