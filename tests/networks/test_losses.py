@@ -73,10 +73,15 @@ def test_lists_and_compiled_code():
         dv.softmax(SCORES)[0, LABELS[0]],
         dv.softmax_cross_entropy(SCORES, LABELS),
     )
-    with pytest.raises(ValueError, match="from 0 to the number"):
-        both(SCORES, np.full(7, 4) - np.arange(7))
-    with pytest.raises(ValueError, match="at least one row"):
-        both(SCORES[:0], LABELS[:0])
+
+    @njit
+    def loss(scores, labels):
+        return dv.softmax_cross_entropy(scores, labels)
+
+    with pytest.raises(ValueError, match="labels must be from 0 to"):
+        loss(SCORES, np.arange(7))
+    with pytest.raises(ValueError, match=r"at least one row|must not be empty"):
+        loss(SCORES[:0], LABELS[:0])
 
     @njit
     def first(scores):
