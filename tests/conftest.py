@@ -2,9 +2,12 @@
 
 import os
 import re
+import warnings
 from collections import Counter
+from pathlib import Path
 
 import hypothesis
+import joblib
 import pytest
 
 hypothesis.settings.register_profile(
@@ -21,6 +24,25 @@ def warm_numba():
     from derivable.jit import kernel
 
     kernel(lambda: 0, cache=False)()
+
+
+@pytest.fixture
+def dask_in_this_process():
+    """Let joblib hand its jobs to a Dask cluster that lives in this process."""
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the cluster's own threads and sockets
+        cluster = distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="inproc://"
+        )
+        with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
+            yield
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Let a test import the scripts that draw the book's figures."""
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "docs")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -2,19 +2,18 @@
 
 - Chapters get their notebook, a link to it, and on each snippet a note of what it needs from those above.
 - One page holds the whole book, to be printed.
-- The theme leaves its search box and some of its lists of pages without a name, and would put the package's whole
-  source into the search index: both are mended.
+- The theme leaves its search box and some of its lists of pages without a name, would put the package's whole source
+  into the search index, and builds it with an engine that confuses some words: all three are mended.
 """
 
 from __future__ import annotations
 
 import html
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from derivable_book import finding, notebooks, pages, printed, standalone
+from derivable_book import finding, notebooks, pages, printed, searching, standalone
 from derivable_book.pages import BookError
 from derivable_book.snippets import Document, read_blocks
 
@@ -144,28 +143,11 @@ def on_post_page(output: str, **rest: Any) -> str:
 
 
 def on_post_build(config: Any, **rest: Any) -> None:
-    """Write the notebooks, and lighten the search index, which every visit fetches.
+    """Write the notebooks, and mend the search, whose index every visit fetches.
 
     Args:
         config: mkdocs's settings.
         **rest: what else mkdocs passes.
     """
     notebooks.write(Path(config["site_dir"]), Path(config["docs_dir"]))
-    path = Path(config["site_dir"]) / "search" / "search_index.json"
-    if path.exists():
-        path.write_text(json.dumps(lighter(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
-
-
-def lighter(index: dict[str, Any]) -> dict[str, Any]:
-    """Drop listings from the entries of the reference; names and what is said of them stay.
-
-    Args:
-        index: the search index.
-
-    Returns:
-        The same index, shorter.
-    """
-    for entry in index["docs"]:
-        if entry["location"].startswith("reference/"):
-            entry["text"] = re.sub(r"<pre\b.*?</pre>", "", entry["text"], flags=re.DOTALL)
-    return index
+    searching.mend(Path(config["site_dir"]))

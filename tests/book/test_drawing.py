@@ -1,25 +1,18 @@
 """Figures: the same text each time, names of their own, the page's colours, words beside the picture."""
 
 import re
-import sys
 import xml.etree.ElementTree as etree
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-DOCS = str(Path(__file__).resolve().parents[2] / "docs")
-
 
 @pytest.fixture
-def drawing():
-    sys.path.append(DOCS)
-    try:
-        from figures import drawing
+def drawing(figures):
+    from figures import drawing
 
-        yield drawing
-    finally:
-        sys.path.remove(DOCS)
+    return drawing
 
 
 def draw(drawing, label="a-figure", **words):
@@ -65,7 +58,8 @@ def test_every_colour_is_the_pages(drawing):
 
 
 def test_every_colour_is_defined_for_both_themes(drawing):
-    css = (Path(DOCS) / "assets/stylesheets/extra.css").read_text(encoding="utf-8")
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    css = (docs / "assets/stylesheets/extra.css").read_text(encoding="utf-8")
     for name in drawing._PROPERTIES.values():
         source = re.search(rf"{name}: var\((--[\w-]+)\)", css)
         assert source, name

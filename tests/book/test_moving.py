@@ -4,24 +4,16 @@ import html
 import itertools
 import json
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-DOCS = str(Path(__file__).resolve().parents[2] / "docs")
-
 
 @pytest.fixture
-def moving():
-    sys.path.append(DOCS)
-    try:
-        from figures import moving
+def moving(figures):
+    from figures import moving
 
-        yield moving
-    finally:
-        sys.path.remove(DOCS)
+    return moving
 
 
 def build(moving, leave_out=None, stop=None):

@@ -1,8 +1,6 @@
 """Figures that the reader moves: by keyboard, on a phone, without a script, on paper. Their numbers are right."""
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,18 +9,6 @@ import derivable as dv
 from browser.conftest import LOOKS
 
 pytestmark = pytest.mark.browser
-
-DOCS = str(Path(__file__).resolve().parents[2] / "docs")
-
-
-@pytest.fixture
-def figures():
-    """The scripts of the figures can be imported."""
-    sys.path.append(DOCS)
-    try:
-        yield
-    finally:
-        sys.path.remove(DOCS)
 
 
 class Figure:

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import sys
-import warnings
 from pathlib import Path
 
 import joblib
@@ -49,16 +47,8 @@ def test_processes_give_what_the_loop_gives(expected):
 
 
 @pytest.mark.slow
-def test_a_dask_cluster_gives_what_the_loop_gives(expected):
-    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the cluster's own threads and sockets
-        cluster = distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="inproc://"
-        )
-        with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
-            results = joblib.Parallel(n_jobs=2)(jobs())
-    same(results, expected)
+def test_a_dask_cluster_gives_what_the_loop_gives(dask_in_this_process, expected):
+    same(joblib.Parallel(n_jobs=2)(jobs()), expected)
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +117,8 @@ def test_what_the_chapter_says_of_the_ten_seeds(stored):
     assert np.median([row["double descent"]["3000, ridge 0"]["test"] for row in stored]) > 0.95
 
 
-def test_the_page_finds_its_data_and_figures():
-    sys.path.append(str(DOCS))
-    try:
-        from figures import generalization
+def test_the_page_finds_its_data_and_figures(figures):
+    from figures import generalization
 
-        assert "±" in generalization.tables()
-        assert "figure-randomization" in generalization.randomization()
-    finally:
-        sys.path.remove(str(DOCS))
+    assert "±" in generalization.tables()
+    assert "figure-randomization" in generalization.randomization()

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import pickle
-import warnings
 from pathlib import Path
 
 import joblib
@@ -183,16 +182,8 @@ def test_a_sweep_in_processes_gives_what_the_loop_gives(expected):
 
 
 @pytest.mark.slow
-def test_a_sweep_on_a_dask_cluster_gives_what_the_loop_gives(expected):
-    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the cluster's own threads and sockets
-        cluster = distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="inproc://"
-        )
-        with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
-            results = joblib.Parallel(n_jobs=2)(jobs())
-    same(results, expected)
+def test_a_sweep_on_a_dask_cluster_gives_what_the_loop_gives(dask_in_this_process, expected):
+    same(joblib.Parallel(n_jobs=2)(jobs()), expected)
 
 
 def test_what_the_chapter_says_of_the_stored_runs(expected):

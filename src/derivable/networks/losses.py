@@ -144,12 +144,12 @@ def check_scores(scores: Any) -> np.ndarray:
     return as_array(scores, "scores", kinds="biuf", ndim=2)
 
 
-@overload(softmax, inline="never")
+@overload(softmax)
 def _(scores):  # type: ignore[no-untyped-def]
     return lambda scores: probabilities(scores)
 
 
-@overload(softmax_cross_entropy, inline="never")
+@overload(softmax_cross_entropy)
 def _(scores, labels):  # type: ignore[no-untyped-def]
     return lambda scores, labels: mean_cross_entropy(scores, labels)
 
