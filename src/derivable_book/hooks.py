@@ -142,6 +142,20 @@ def on_post_page(output: str, **rest: Any) -> str:
     return _LIST.sub(named, output.replace(_SEARCH, f'{_SEARCH} aria-label="Search"'))
 
 
+def on_post_template(output_content: str, template_name: str, **rest: Any) -> str:
+    """Name what the theme leaves nameless on the page for a wrong address.
+
+    Args:
+        output_content: what the template gave.
+        template_name: its name.
+        **rest: what else mkdocs passes.
+
+    Returns:
+        The HTML with names; any other template's output as it is.
+    """
+    return on_post_page(output_content) if template_name == "404.html" else output_content
+
+
 def on_post_build(config: Any, **rest: Any) -> None:
     """Write the notebooks, and mend the search, whose index every visit fetches.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Mapping, Set
@@ -15,6 +16,7 @@ _HEADING = re.compile(r"<(/?)h([1-5])\b")
 _LABEL = re.compile(r'(?<![\w-])(id|for|aria-labelledby|aria-describedby|name)="([^"]+)"')
 _LINK = re.compile(r'(?<![\w:-])(xlink:href|href|src)="([^"]*)"')
 _INNER = re.compile(r"url\(#([^)]+)\)")
+_BLOCK = re.compile(r"<pre\b(?![^>]* id=)")
 
 
 def belongs(page: pages.Page) -> bool:
@@ -72,6 +74,9 @@ def _moved(text: str, path: str, contents: Mapping[str, str], known: Set[str]) -
     text = re.sub(r'<div class="moving-controls".*?</div></div>', "", text, flags=re.DOTALL)
     text = re.sub(r' class="drawing moving"', ' class="drawing"', text)
     text = re.sub(r' data-(?:snippet|needs|part|control)="[^"]*"', "", text)
+    # The theme names a block of code after the nearest anchor: without one of its own, blocks would share a name.
+    number = itertools.count(1)
+    text = _BLOCK.sub(lambda m: f'{m.group()} id="code-{next(number)}"', text)
     text = _LABEL.sub(lambda m: f'{m.group(1)}="{_names(m.group(2), path)}"', text)
     text = _INNER.sub(lambda m: f"url(#{_name(path)}--{m.group(1)})", text)
     text = _LINK.sub(link, text)

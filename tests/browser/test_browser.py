@@ -93,6 +93,18 @@ def test_page(visit, site, axe, page):
             tab.close()
 
 
+@pytest.mark.parametrize("page", ["print/", "404.html"])
+def test_a_page_outside_the_navigation(visit, axe, page):
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        tab = visit(width, scheme)
+        tab.open(page)
+        inspect(tab)
+        if page == "404.html" or scheme == "dark":  # the print page is long
+            wrong = violations(tab, axe)
+            assert not wrong, "\n".join([tab.page.url, *wrong])
+        tab.close()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_two_clicks_of_instant_navigation(visit, width):
     tab = visit(width)
