@@ -15,8 +15,18 @@ from derivable.convolution import choice, winograd
 from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
 
 METHODS = [m for m in choice.METHODS if m not in ("auto", "direct")]
+WAYS = [*METHODS, "unpacked"]  # the last is "implicit" with the kernel as it lies, however small it is
 PLAIN = type(choice.implicit.implicit_part).__name__ == "function"  # NUMBA_DISABLE_JIT=1
 CASES = 12 if PLAIN else 150
+
+
+@pytest.fixture
+def method(request, monkeypatch):
+    if request.param != "unpacked":
+        return request.param
+    monkeypatch.setattr(choice.implicit, "SMALL", 0)
+    monkeypatch.setattr(choice.implicit, "FEW", 10**9)
+    return "implicit"
 
 
 def geometry(rng, dimensions, method=""):
@@ -54,7 +64,7 @@ def arrays(rng, dtype, *shapes):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WAYS, indirect=True)
 def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
     rng = np.random.default_rng([dimensions, METHODS.index(method)])
     for _ in range(CASES // 3 if dimensions == 3 else CASES):
@@ -76,7 +86,7 @@ def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WAYS, indirect=True)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_in_the_input_stay_where_the_definition_puts_them(method, bad):
     rng = np.random.default_rng(5)
@@ -115,6 +125,29 @@ def test_an_infinite_weight_meets_no_padding(method):
         dv.conv2d(x, w, padding=1, method=method)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_large_weight_that_is_not_finite_meets_no_padding(bad):
+    """Where a kernel has more numbers than the result, the result is looked at and not the kernel."""
+    n = 12 if PLAIN else 90
+    rng = np.random.default_rng(8)
+    x, w = arrays(rng, np.float64, (1, n, 3, 3), (n, n, 3, 3))
+    w[5, 3, 0, 0] = bad
+    want = dv.conv2d(x, w, padding=1, method="direct")
+    assert 0 < np.isfinite(want[0, 5]).sum() < 9
+    got = dv.conv2d(x, w, padding=1)
+    assert_array_equal(np.isfinite(got), np.isfinite(want))
+    assert_allclose(got[np.isfinite(want)], want[np.isfinite(want)])
+    for padding in (0, 1):
+        out = 3 - 2 * (1 - padding)
+        where = ((1, 1, 1), (0, padding, padding), (1, 1, 1), 1)
+        (g,) = arrays(rng, np.float64, (1, n, 1, out, out))
+        values = (g, w[:, :, None], np.zeros(n), (1, 3, 3), *where)
+        got, want = run_input_gradient(*values), run_input_gradient(*values, "direct")
+        assert_array_equal(np.isfinite(got), np.isfinite(want))
+        assert_allclose(got[np.isfinite(want)], want[np.isfinite(want)])
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_other_dtypes_are_refused(method):
     with pytest.raises(ValueError, match="use 'direct'"):
@@ -129,6 +162,7 @@ def test_other_dtypes_are_refused(method):
         ((1, 40, 1, 30, 31), (50, 40, 1, 3, 3), 1),
         ((1, 64, 1, 40, 41), (64, 1, 1, 5, 5), 64),
         ((3, 24, 1, 14, 14), (70, 24, 1, 3, 3), 1),
+        ((1, 90, 1, 7, 7), (90, 90, 1, 3, 3), 1),  # few positions: "implicit" does not pack the kernel
     ],
 )  # fmt: skip
 def test_the_number_of_threads_changes_no_bit(method, x_shape, w_shape, groups):
@@ -159,12 +193,13 @@ def test_the_number_of_threads_changes_no_bit(method, x_shape, w_shape, groups):
 
 
 @pytest.mark.skipif(PLAIN, reason="arrays know their own end in plain Python")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WAYS)
 def test_nothing_is_read_or_written_beyond_the_arrays(method):
     """Arrays end where a forbidden page begins: a read beyond crashes, in a fresh process."""
     program = f"""
 import ctypes, mmap
 import numpy as np
+from derivable.convolution import implicit
 from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -180,6 +215,8 @@ def guarded(array):
     return copy
 rng = np.random.default_rng(0)
 method = {method!r}
+if method == "unpacked":
+    method, implicit.SMALL, implicit.FEW = "implicit", 0, 10**9
 for dtype in (np.float32, np.float64):
     for channels, sizes, k, s, p in (
         (9, (7, 7), 3, 1, 1), (3, (20, 33), 5, 2, 2), (1, (9, 50), 3, 1, 0),

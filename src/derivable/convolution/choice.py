@@ -99,7 +99,10 @@ def costs(
             30 + 5 * out[2] / lanes
         )
         result["sliding"] += 2 * math.prod(w_shape) + 30000
-        result["implicit"] = multiply + pack * vectors * channels * taps * groups + 2 * math.prod(w_shape) + 40000
+        # Few positions do not pay for packing the kernel, which is then read as it lies.
+        kernel_cost = 1.0 if vectors <= implicit.FEW else 2.0
+        result["implicit"] = multiply + pack * vectors * channels * taps * groups
+        result["implicit"] += kernel_cost * math.prod(w_shape) + 40000
         if filterable(w_shape, stride, dilation):
             result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, dtype.itemsize).values())
     return result
@@ -123,7 +126,7 @@ def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, size:
         tiles = x_shape[0] * out[0] * -(-out[1] // m) * -(-out[2] // m)
         multiply = entries * panels * ROWS * channels * -(-tiles // lanes) * 1.1
         transforms = entries * tiles * ((2 + 1.1 * size) * channels * groups + (1 + 0.6 * size) * out_channels)
-        result[m] = multiply + transforms + (60 + 1.2 * entries) * panels * channels + 60000
+        result[m] = multiply + transforms + (60 + (1.2 + 1.8 * size) * entries) * panels * channels + 60000
     return result
 
 
@@ -264,6 +267,7 @@ def run_convolution(
     if method == "auto":
         chosen = choose(x.shape, w.shape, out, stride, dilation, groups, x.dtype)
     result = np.empty((x.shape[0], w.shape[0], *out), dtype=x.dtype)
+    late = False
     if chosen == "winograd":
         check_method(chosen, x.dtype, True, w.shape, stride, dilation)
         m = tile_size(x.shape, w.shape, out, groups, x.dtype)
@@ -273,17 +277,22 @@ def run_convolution(
         if not finite(w):
             chosen = method = "direct"
     elif chosen != "direct" or method != "auto":
-        usable = not padded(x.shape[2:], w.shape[2:], out, stride, before, dilation) or finite(w)
+        zeros = padded(x.shape[2:], w.shape[2:], out, stride, before, dilation)
         if method != "auto":
-            check_method(method, x.dtype, usable, w.shape, stride, dilation)
-        elif not usable:
-            chosen = "direct"
+            check_method(method, x.dtype, not zeros or finite(w), w.shape, stride, dilation)
+        elif zeros:
+            late = w.size > result.size
+            chosen = chosen if late or finite(w) else "direct"
     if chosen == "implicit":
-        return implicit.convolution_implicit(x, w, result, stride, before, dilation, groups, bias)
-    if chosen == "sliding":
-        return sliding.convolution_sliding(x, w, bias, result, stride, before, dilation, groups)
-    if chosen == "bands":
-        return bands.convolution_bands(x, w, bias, result, stride, before, dilation, groups)
+        implicit.convolution_implicit(x, w, result, stride, before, dilation, groups, bias)
+    elif chosen == "sliding":
+        sliding.convolution_sliding(x, w, bias, result, stride, before, dilation, groups)
+    elif chosen == "bands":
+        bands.convolution_bands(x, w, bias, result, stride, before, dilation, groups)
+    # Whatever meets a number of the kernel that is not finite is not finite, also a zero of the padding. So where the
+    # result has fewer numbers than the kernel, it is enough to look at them.
+    if chosen != "direct" and (not late or finite(result) or finite(w)):
+        return result
     planes = x.shape[0] * w.shape[0] * out[0]
     work = planes * out[1] * out[2] * (w.size // w.shape[0])
     arguments = (x, w, bias, result, stride, before, dilation, groups)
@@ -306,7 +315,7 @@ def run_input_gradient(
     """Return the transposed map: the derivative in x, or a transposed convolution."""
     channels = w.shape[1] * groups
     turned_shape = (channels, w.shape[0] // groups, *w.shape[2:])
-    chosen = method
+    chosen, late = method, False
     if method == "auto":
         if stride == (1, 1, 1):
             chosen = choose(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
@@ -321,7 +330,8 @@ def run_input_gradient(
                 chosen = "sliding"
             else:
                 chosen = "bands" if min(g.shape[1] // groups, w.shape[1]) < ROWS else "implicit"
-        if chosen not in ("direct", "winograd") and not finite(w):
+        late = chosen == "implicit" and w.size > g.shape[0] * channels * math.prod(sizes)
+        if chosen not in ("direct", "winograd") and not late and not finite(w):
             chosen = "direct"
     else:
         check_method(method, g.dtype, method in ("direct", "winograd") or finite(w), w.shape, stride, dilation)
@@ -337,7 +347,10 @@ def run_input_gradient(
             chosen = "direct"
     if chosen == "implicit":
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
-        return implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
+        implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
+        if not late or finite(result) or finite(w):
+            return result
+        chosen = "direct"
     if chosen == "sliding" and stride != (1, 1, 1) and not finite(g):
         chosen = "bands"  # here each class of inputs has its own taps, and none is filled up with zeros
     if chosen == "sliding" and stride != (1, 1, 1):

@@ -10,7 +10,8 @@ only a block of it is ever made, in a buffer that stays in the cache:
    dilation and padding are dealt with, so the micro-kernel knows nothing of them;
 3. the micro-kernel multiplies all panels of the kernel with the block while it is in the cache.
 
-Each number is packed once and then met by all out channels, which is what pays for the packing.
+Each number is packed once and then met by all out channels, which is what pays for the packing. Of the kernel the same
+is true of the positions. Where they are few, it is read as it lies (`unpacked_part`).
 
 All functions work on the normal form of a layer: `x` (batch, channels, D, H, W), `w` (out channels, channels / groups,
 KD, KH, KW), `out` (batch, out channels, OD, OH, OW), C-contiguous and of one dtype, float32 or float64. `taps` is an
@@ -46,6 +47,8 @@ SMALL = 1 << 16  # numbers under which a kernel is packed by one thread
 LARGE = 1 << 19  # multiplications from which on more threads pay
 SUMS = 576  # rows of sums that are kept while the gradient of a kernel is computed
 TILES = 8  # tiles of positions in one block: all of them together fit the next cache
+FEW = 32  # vectors of positions up to which a kernel is not packed
+LONG = 512  # terms of the sum in one block, where the kernel is not packed: long stretches of its rows
 AHEAD = 8  # rows between the one that is packed and the one asked for from memory
 
 
@@ -63,19 +66,13 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
         x, shape = x.reshape(*x.shape[:2], 1, 1, -1), (*out.shape[:2], 1, 1, positions)
     else:
         shape = out.shape
-    panels = -(-(shape[1] // groups) // ROWS)
-    packed = np.empty(groups * panels * ROWS * len(taps) * (x.shape[1] // groups), w.dtype)
-    flat_w = w.reshape(*w.shape[:2], -1)
-    # The order of a panel is (tap, channel), that of the kernel (channel, tap).
-    inner = x.shape[1] // groups
-    offsets = (np.arange(len(taps)) * inner + np.arange(inner)[:, None]).reshape(-1) * ROWS
-    if packed.size < SMALL:
-        pack_kernel_part(0, groups * panels, flat_w, packed, chosen, turned, groups, offsets)
-    else:
-        parallel_for(pack_kernel_part, groups * panels, flat_w, packed, chosen, turned, groups, offsets)
-    width = VECTORS * VECTOR_BYTES // x.itemsize
+    inner, panels = x.shape[1] // groups, -(-(shape[1] // groups) // ROWS)
+    lanes_of_x = VECTOR_BYTES // x.itemsize
+    width = VECTORS * lanes_of_x
     tiles = -(-positions // width)
-    threads = get_num_threads() if positions * batch * packed.size >= LARGE else 1
+    numbers = groups * panels * ROWS * len(taps) * inner
+    few = batch * -(-positions // lanes_of_x) <= FEW and numbers >= SMALL and len(chosen) == math.prod(w.shape[2:])
+    threads = get_num_threads() if positions * batch * numbers >= LARGE else 1
     # Few positions are cut into smaller blocks, and as a last resort the out channels are shared among threads.
     size = max(1, min(TILES, tiles, batch * groups * tiles // threads))
     blocks = -(-tiles // size)
@@ -84,12 +81,25 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     items = batch * groups * blocks * parts
     if bias is None or not bias.any():
         bias = np.zeros(0, x.dtype)
-    flat_x, flat_out = x.reshape(-1), out.reshape(-1)
-    args = (flat_x, packed, taps, bias, flat_out, (x.shape, shape), stride, groups, plan)
-    if threads == 1:
-        implicit_part(0, items, *args)
+    flat_x, flat_out, shapes = x.reshape(-1), out.reshape(-1), (x.shape, shape)
+    if few:
+        args = (flat_x, w.reshape(-1), taps, bias, flat_out, shapes, stride, groups, plan, turned)
+        part = unpacked_part
     else:
-        parallel_for(implicit_part, items, *args, pieces=min(items, 4 * threads))
+        packed = np.empty(numbers, w.dtype)
+        # The order of a panel is (tap, channel), that of the kernel (channel, tap).
+        offsets = (np.arange(len(taps)) * inner + np.arange(inner)[:, None]).reshape(-1) * ROWS
+        pack = (w.reshape(*w.shape[:2], -1), packed, chosen, turned, groups, offsets)
+        if numbers < SMALL:
+            pack_kernel_part(0, groups * panels, *pack)
+        else:
+            parallel_for(pack_kernel_part, groups * panels, *pack)
+        args = (flat_x, packed, taps, bias, flat_out, shapes, stride, groups, plan)
+        part = implicit_part
+    if threads == 1:
+        part(0, items, *args)
+    else:
+        parallel_for(part, items, *args, pieces=min(items, 4 * threads))
     return out
 
 
@@ -304,6 +314,69 @@ def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, group
                         depth, (count + vector - 1) // vector, packed, ((group * panels + q) * total + k) * ROWS,
                         patches, (p - first) // width * pitch, out, target + p, positions, real, count,
                         k > 0 or bias.size > 0,
+                    )  # fmt: skip
+
+
+@kernel
+def unpacked_part(start, stop, x, w, taps, bias, out, shapes, stride, groups, plan, turned):  # type: ignore[no-untyped-def]
+    """Compute the same pieces with the kernel `w` as it lies, all taps of it: for few positions.
+
+    To pack a kernel takes as long as to multiply it with some vectors of positions. So where there are few, the
+    micro-kernel takes the numbers of each out channel from their own row. A block holds all taps of some channels.
+    """
+    blocks, size, parts, panels = plan
+    x_shape, out_shape = shapes
+    out_channels = out_shape[1]
+    per_group, channels, count_of_taps = out_channels // groups, x_shape[1] // groups, taps.shape[0]
+    positions = out_shape[2] * out_shape[3] * out_shape[4]
+    # In w, a step to the next out channel, to the next channel, and to the next group.
+    if turned:
+        row_step, channel_step = count_of_taps, per_group * count_of_taps
+        group_step = channels * channel_step
+    else:
+        row_step, channel_step = channels * count_of_taps, count_of_taps
+        group_step = per_group * row_step
+    vector = lanes(x)
+    width = VECTORS * vector
+    together = min(channels, max(1, LONG // count_of_taps))
+    pitch = together * count_of_taps * width + vector
+    patches = aligned(size * pitch, x)
+    rows = np.empty(4 * width, np.int64)
+    for item in range(start, stop):
+        rest, part = divmod(item, parts)
+        rest, block = divmod(rest, blocks)
+        n, group = divmod(rest, groups)
+        first, last = block * size * width, min(positions, (block + 1) * size * width)
+        first_panel, last_panel = panels * part // parts, panels * (part + 1) // parts
+        first_channel = n * x_shape[1] + group * channels
+        for c in range(0, channels, together):
+            some = min(together, channels - c)
+            for p in range(first, last, width):
+                count = min(width, last - p)
+                wide = (count + vector - 1) // vector * vector
+                for tap in range(count_of_taps):
+                    k = tap * channels + c
+                    pack_patches(
+                        x, first_channel, channels, x_shape, taps, stride, k, k + some, p, count, wide,
+                        out_shape, patches, (p - first) // width * pitch + tap * some * wide, rows,
+                    )  # fmt: skip
+            for q in range(first_panel, last_panel):
+                channel = q * ROWS
+                real = min(ROWS, per_group - channel)
+                target = (n * out_channels + group * per_group + channel) * positions
+                if c == 0 and bias.size > 0:
+                    for r in range(real):
+                        first_term = bias[group * per_group + channel + r]
+                        for p in range(target + r * positions + first, target + r * positions + last):
+                            out[at(p)] = first_term
+                place = group * group_step + channel * row_step + c * channel_step
+                for p in range(first, last, width):
+                    count = min(width, last - p)
+                    vectors = (count + vector - 1) // vector
+                    multiply_rows(
+                        count_of_taps, some, vectors, w, place, row_step, 1, channel_step,
+                        patches, (p - first) // width * pitch, some * vectors * vector,
+                        out, target + p, positions, real, count, c > 0 or bias.size > 0,
                     )  # fmt: skip
 
 
