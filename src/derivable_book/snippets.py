@@ -72,10 +72,14 @@ class Block:
     indent: int = 0
 
     @property
+    def needs(self) -> list[str]:
+        """The modules that the block says it needs."""
+        return [w.strip() for w in (self.mark("needs") or "").split(",") if w.strip()]
+
+    @property
     def missing(self) -> list[str]:
-        """The modules that the block says it needs and that are not installed."""
-        words = [w.strip() for w in (self.mark("needs") or "").split(",") if w.strip()]
-        return [w for w in words if importlib.util.find_spec(w) is None]
+        """Those of them that are not installed."""
+        return [w for w in self.needs if importlib.util.find_spec(w) is None]
 
     def mark(self, name: str) -> str | None:
         """Return what follows `# name:` on the first line, or None."""

@@ -5,6 +5,7 @@ Every block of every page runs as a test, in order and in one namespace, and wha
 them; one is run from top to bottom in a fresh kernel. `python -m derivable_book.notebooks` runs them all.
 """
 
+import ast
 import os
 import re
 import sys
@@ -30,7 +31,13 @@ def test_a_notebook_holds_the_blocks_and_outputs_of_its_page(page):
     assert len(cells) == len(blocks) > 10
     for block, cell in zip(blocks, cells, strict=True):
         lines = block.source.rstrip().split("\n")
-        assert cell.source == "\n".join(line for line in lines if not OUTPUT.match(line)).rstrip()
+        code = "\n".join(line for line in lines if not OUTPUT.match(line)).rstrip()
+        if block.needs:
+            branch = ast.parse(cell.source).body[-1]
+            assert isinstance(branch, ast.If)
+            assert ast.unparse(branch.orelse) == ast.unparse(ast.parse(code))
+        else:
+            assert cell.source == code
         printed = [OUTPUT.match(line).group(1) for line in lines if OUTPUT.match(line)]
         shown = "".join(output.get("text", "") for output in cell.outputs).splitlines()
         assert len(printed) == len(shown)
@@ -66,6 +73,17 @@ def test_what_a_cell_becomes():
     assert cell.source == "# raises: ValueError: too small\nimport derivable as dv\nprint(1.0)\ndv.fail()"
     assert cell.outputs[0].text == "1.0\n"
     assert (cell.outputs[1].ename, cell.outputs[1].evalue) == ("ValueError", "too small")
+
+
+def test_a_cell_says_what_is_missing(capsys):
+    from derivable_book.snippets import Block
+
+    for names, left_out in (("json", False), ("json, no_such_module", True)):
+        source = f"# needs: {names}\nimport json\n\nif True:\n    print(json.dumps([1]))\n#> [1]\n"
+        cell = notebooks._code(Block(source, 1))
+        assert cell.outputs[0].text == "[1]\n"
+        exec(cell.source, {})
+        assert capsys.readouterr().out == ("left out: needs json and no_such_module\n" if left_out else "[1]\n")
 
 
 @pytest.mark.slow

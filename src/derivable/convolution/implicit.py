@@ -82,6 +82,7 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     if bias is None or not bias.any():
         bias = np.zeros(0, x.dtype)
     flat_x, flat_out, shapes = x.reshape(-1), out.reshape(-1), (x.shape, shape)
+    args: tuple[Any, ...]
     if few:
         args = (flat_x, w.reshape(-1), taps, bias, flat_out, shapes, stride, groups, plan, turned)
         part = unpacked_part
