@@ -31,8 +31,12 @@ def of_number(name, x):
 class Dual:
     """A number and its derivative in one direction, both of which may be dual again; independent of the package."""
 
+    overflowed = False  # whether any number since this was last reset was not finite
+
     def __init__(self, value, dot=0.0):
         self.value, self.dot = value, dot
+        if not isinstance(value, Dual) and not (math.isfinite(value) and (dot.__class__ is Dual or math.isfinite(dot))):
+            Dual.overflowed = True
 
     @staticmethod
     def of(x):
@@ -386,7 +390,7 @@ def oracle(source):
     """
     f = namespace(source, DualMath(), DualNumPy)
     flat, along = [np.hstack(values) for values in (ARGUMENTS, DIRECTION)]
-    rows = []
+    rows, Dual.overflowed = [], False
     for k in range(6):
         duals = [Dual(Dual(v, d), Dual(float(j == k))) for j, (v, d) in enumerate(zip(flat, along, strict=True))]
         try:
@@ -402,7 +406,10 @@ def oracle(source):
 
 
 def check(source, compiled=False):
-    """Check one program; return "right", "wrong: ...", "refused: ..." or "skipped".
+    """Check one program; return "right", "wrong: ...", "refused: ...", "skipped", or "NaN: ...".
+
+    The last is the documented answer where a number on the way, also one that the result does not depend on, is not
+    finite: the right number or NaN, never a wrong one.
 
     Compiled, its value and gradient. As plain Python (quick to make): value and gradient, gradient alone, the tangent
     along a direction, and the tangent of the gradient.
@@ -416,6 +423,7 @@ def check(source, compiled=False):
     if truth is None:
         return "skipped"
     value, partials, _ = truth
+    overflowed = Dual.overflowed
     try:
         if compiled:
             got = value_and_grad(numba.njit(namespace(source, math, np, numba.njit)), (0, 1, 2))(*ARGUMENTS)
@@ -423,33 +431,44 @@ def check(source, compiled=False):
             got = running.value_and_grad(namespace(source, math, np), (0, 1, 2), ARGUMENTS)
     except DerivativeError as error:
         return f"refused: {error}"
-    gradient = np.hstack(got[1])
-    if not np.isclose(got[0], value, rtol=1e-10, atol=1e-12) or not close(gradient, partials):
-        return f"wrong: {got[0]} != {value}, {gradient} != {partials}"
-    return "right" if compiled else check_plain(namespace(source, math, np), *truth)
+    outcome = judged("value", got[0], value, False, 1e-10, 1e-12) or judged(
+        "gradient", np.hstack(got[1]), partials, overflowed
+    )
+    if outcome or compiled:
+        return outcome or "right"
+    return check_plain(namespace(source, math, np), *truth, overflowed)
 
 
-def close(x, y, rtol=1e-8, atol=1e-9):
-    return np.allclose(x, y, rtol=rtol, atol=atol)
+def judged(what, got, wanted, overflowed, rtol=1e-8, atol=1e-9):
+    """Return what is wrong with an answer, or nothing."""
+    right = np.isclose(got, wanted, rtol=rtol, atol=atol)
+    if np.all(right):
+        return ""
+    if overflowed and np.all(right | np.isnan(got)):
+        return f"NaN: {what} {got} != {wanted}"
+    return f"wrong: {what} {got} != {wanted}"
 
 
-def check_plain(f, value, partials, products):
+def check_plain(f, value, partials, products, overflowed):
     """Check the other verbs of a program whose value and gradient are right."""
     from derivable.autodiff.kinds import DerivativeError
     from derivable.autodiff.verbs import grad
 
     every = (0, 1, 2)
-    gradient = running.program(grad(f, every), ARGUMENTS)
-    if not close(np.hstack(gradient(*ARGUMENTS)), partials):
-        return "wrong: grad and value_and_grad differ"
+    gradient = np.hstack(running.program(grad(f, every), ARGUMENTS)(*ARGUMENTS))
     v, t = running.jvp(f, every, ARGUMENTS, DIRECTION)
-    if not close(v, value, 1e-10, 1e-12) or not close(t, partials @ np.hstack(DIRECTION)):
-        return f"wrong: jvp {t} != {partials @ np.hstack(DIRECTION)}"
+    outcome = (
+        judged("gradient alone", gradient, partials, overflowed)
+        or judged("value of jvp", v, value, False, 1e-10, 1e-12)
+        or judged("jvp", t, partials @ np.hstack(DIRECTION), overflowed, 1e-10, 1e-12)
+    )
+    if outcome:
+        return outcome
     try:
         got = np.hstack(running.hvp(f, every, ARGUMENTS, DIRECTION))
     except DerivativeError as error:
         return f"refused: of second order: {error}"
-    return "right" if close(got, products) else f"wrong: hvp {got} != {products}"
+    return judged("hvp", got, products, overflowed) or "right"
 
 
 def long_run(number, start, compiled):

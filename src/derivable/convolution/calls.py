@@ -36,7 +36,7 @@ from derivable.convolution.choice import SMALL_WORK, run_convolution, run_input_
 __all__ = ["CONVOLUTION", "INPUT_GRADIENT", "KERNEL_GRADIENT", "call_engine"]
 
 CONVOLUTION, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
-DEFINITIONS = (direct.rows_part, direct.input_gradient_part, direct.kernel_gradient_part)
+DEFINITIONS = (direct.convolution_part, direct.input_gradient_part, direct.kernel_gradient_part)
 DTYPES = "fdFD"  # float32, float64, complex64, complex128
 NUMBERS = 25  # the shapes of two inputs and of the output, stride, padding in front, dilation, groups
 
@@ -61,8 +61,7 @@ def compute(operation: int, kind: int, small: int, a: int, b: int, bias: int, ou
     added: tuple[Any, ...] = () if operation == KERNEL_GRADIENT else (array_at(bias, shape[1:2], dtype),)
     if small and kind < 2:
         # By the very code that the next call will find in the table: the first result is no other than the second.
-        parts = math.prod(shape[:4] if operation == CONVOLUTION else shape[:3])
-        DEFINITIONS[operation](0, parts, first, second, *added, result, *rest)
+        DEFINITIONS[operation](0, math.prod(shape[:3]), first, second, *added, result, *rest)
         note_definition(operation, kind)
     elif operation == CONVOLUTION:
         result[...] = run_convolution(first, second, added[0], shape[2:], *rest)

@@ -296,15 +296,14 @@ def run_convolution(
     planes = x.shape[0] * w.shape[0] * out[0]
     work = planes * out[1] * out[2] * (w.size // w.shape[0])
     arguments = (x, w, bias, result, stride, before, dilation, groups)
+    if work < PARALLEL_WORK:
+        direct.convolution_part(0, planes, *arguments)
+        return result
     way = direct.plane_at_once(x.shape[2:], w.shape[2:], out, stride, before, dilation)
     if way == 1 or (way == 2 and np.isfinite(w).all()):
-        part, count = direct.planes_part, planes
+        parallel_for(direct.planes_part, planes, *arguments)
     else:
-        part, count = direct.rows_part, planes * out[1]
-    if work < PARALLEL_WORK:
-        part(0, count, *arguments)
-    else:
-        parallel_for(part, count, *arguments)
+        parallel_for(direct.rows_part, planes * out[1], *arguments)
     return result
 
 

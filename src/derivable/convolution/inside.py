@@ -418,8 +418,8 @@ def bias_maker(bias: Any, dtype: Any) -> Callable[..., Any]:
 def convolution(x, w, bias, out_shape, stride, before, dilation, groups):
     """Return the convolution of normal forms, plus `bias`."""
     out = np.empty((x.shape[0], w.shape[0], out_shape[0], out_shape[1], out_shape[2]), x.dtype)
-    work = out.size * (w.size // w.shape[0])
-    call_engine(CONVOLUTION, x, w, bias, out, stride, before, dilation, groups, work, out.size // out_shape[2])
+    work, parts = out.size * (w.size // w.shape[0]), out.shape[0] * out.shape[1] * out.shape[2]
+    call_engine(CONVOLUTION, x, w, bias, out, stride, before, dilation, groups, work, parts)
     return out
 
 
