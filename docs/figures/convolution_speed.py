@@ -71,7 +71,7 @@ NOTES: dict[str, str] = {
     "3x3 512": (
         "2.4 million weights meet 49 positions, which fill 49 of 64 lanes in float32 and 49 of 56 in float64: it is the "
         "weights that have to be read or transformed. Tried: packed blocks; minimal filtering with tiles of 4 x 4, and of 2 x 2; "
-        "the weights read as they lie (a fifth to a third faster than packed); asking memory for the next rows (no gain); "
+        "the weights read as they lie (a fifth to a third less time than packed); asking memory for the next rows (no gain); "
         "and looking for infinities in the 25,000 outputs instead of the weights, which saved a quarter."
     ),
     "signal": (

@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 
 from derivable_book import citations, math, pages, results
-from derivable_book.pages import Page
+from derivable_book.pages import BookError, Page
 from derivable_book.snippets import OUTPUT, TOLERANCE, Block, Document, compare, read_blocks
 
 _FENCE = re.compile(r"^(`{3,})(.*?)\n(.*?)^\1[ \t]*$\n?", re.DOTALL | re.MULTILINE)
@@ -108,9 +108,14 @@ def _code(block: Block) -> Any:
 
 
 def _guarded(source: str, block: Block) -> str:
-    """Let a cell that needs a library beyond the package's own say so where it is missing, and not fail."""
+    """Let a cell that needs a library beyond the package's own say so where it is missing, and not fail.
+
+    Its lines move to the right, so it must hold no string of several lines; and a library is named without dots.
+    """
     if not block.needs:
         return source
+    if re.search(r"\"{3}|'{3}", source) or any("." in name for name in block.needs):
+        raise BookError(f"a block that needs {', '.join(block.needs)}: no string of several lines, no name with a dot")
     first, _, rest = source.partition("\n")
     missing = " or ".join(f'find_spec("{name}") is None' for name in block.needs)
     return (

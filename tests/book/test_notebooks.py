@@ -86,6 +86,14 @@ def test_a_cell_says_what_is_missing(capsys):
         assert capsys.readouterr().out == ("left out: needs json and no_such_module\n" if left_out else "[1]\n")
 
 
+@pytest.mark.parametrize("source", ["# needs: json\na = '''\n'''\n", "# needs: os.path\nimport os.path\n"])
+def test_a_cell_that_cannot_be_moved_is_refused(source):
+    from derivable_book.snippets import Block
+
+    with pytest.raises(pages.BookError, match="no string of several lines"):
+        notebooks._code(Block(source, 1))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the kernel's event loop differs there")
 def test_a_notebook_runs_from_top_to_bottom_in_a_fresh_kernel(monkeypatch):

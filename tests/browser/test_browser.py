@@ -33,6 +33,10 @@ SEARCH = """async ([file, index, starts]) => {
   await ask({type: 0, data: {...index, options: {suggest: false}}})
   const found = async (word) => (await ask({type: 2, data: word})).data.items.length > 0
   const missing = []
+  for (const word of ["a", "g", "l", "lt", "gt", "amp"]) {
+    const items = (await ask({type: 2, data: word})).data.items
+    if (JSON.stringify(items).includes("&<mark")) missing.push([word, "an entity is torn"])
+  }
   for (const [start, words] of Object.entries(starts)) {
     if (await found(start)) continue
     for (const word of words) if (await found(word)) missing.push([start, word])  // not a stop word

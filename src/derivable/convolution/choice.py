@@ -100,7 +100,7 @@ def costs(
         )
         result["sliding"] += 2 * math.prod(w_shape) + 30000
         # Few positions do not pay for packing the kernel, which is then read as it lies.
-        kernel_cost = 1.0 if vectors <= implicit.FEW else 2.0
+        kernel_cost = 1.0 if implicit.is_few(vectors, taps, panels * ROWS * channels * taps) else 2.0
         result["implicit"] = multiply + pack * vectors * channels * taps * groups
         result["implicit"] += kernel_cost * math.prod(w_shape) + 40000
         if filterable(w_shape, stride, dilation):

@@ -5,13 +5,15 @@ over the output positions, k = (tap, channel) over the numbers of a patch, and p
 tap k at position p. The matrix of patches is as many times larger than the input as the kernel has taps ("im2col"), so
 only a block of it is ever made, in a buffer that stays in the cache:
 
-1. the kernel is packed once: panels of ROWS out channels, the order that the micro-kernel reads;
+1. the kernel is packed once, unless positions are few: panels of ROWS out channels, the order that the micro-kernel
+   reads;
 2. a block of positions and a stretch of k are packed from the input, row by row of the image; this is where stride,
    dilation and padding are dealt with, so the micro-kernel knows nothing of them;
 3. the micro-kernel multiplies all panels of the kernel with the block while it is in the cache.
 
-Each number is packed once and then met by all out channels, which is what pays for the packing. Of the kernel the same
-is true of the positions. Where they are few, it is read as it lies (`unpacked_part`).
+Each number is packed once and then met by all out channels, which is what pays for the packing. A number of the kernel
+is packed once, too, and then met by all positions. Where these are few that does not pay, and the kernel is read as it
+lies (`unpacked_part`).
 
 All functions work on the normal form of a layer: `x` (batch, channels, D, H, W), `w` (out channels, channels / groups,
 KD, KH, KW), `out` (batch, out channels, OD, OH, OW), C-contiguous and of one dtype, float32 or float64. `taps` is an
@@ -47,7 +49,8 @@ SMALL = 1 << 16  # numbers under which a kernel is packed by one thread
 LARGE = 1 << 19  # multiplications from which on more threads pay
 SUMS = 576  # rows of sums that are kept while the gradient of a kernel is computed
 TILES = 8  # tiles of positions in one block: all of them together fit the next cache
-FEW = 32  # vectors of positions up to which a kernel is not packed
+FEW = 32  # vectors of positions up to which a kernel is not packed,
+FEW_OF_MANY_TAPS = 8  # and where it has more than 25 taps; one of more than 64 is packed always
 LONG = 512  # terms of the sum in one block, where the kernel is not packed: long stretches of its rows
 AHEAD = 8  # rows between the one that is packed and the one asked for from memory
 
@@ -71,7 +74,7 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     width = VECTORS * lanes_of_x
     tiles = -(-positions // width)
     numbers = groups * panels * ROWS * len(taps) * inner
-    few = batch * -(-positions // lanes_of_x) <= FEW and numbers >= SMALL and len(chosen) == math.prod(w.shape[2:])
+    few = is_few(batch * -(-positions // lanes_of_x), len(taps), numbers) and len(taps) == math.prod(w.shape[2:])
     threads = get_num_threads() if positions * batch * numbers >= LARGE else 1
     # Few positions are cut into smaller blocks, and as a last resort the out channels are shared among threads.
     size = max(1, min(TILES, tiles, batch * groups * tiles // threads))
@@ -102,6 +105,11 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     else:
         parallel_for(part, items, *args, pieces=min(items, 4 * threads))
     return out
+
+
+def is_few(vectors, taps, numbers):  # type: ignore[no-untyped-def]
+    """Return whether so many vectors of positions are too few to pay for packing a kernel of so many numbers."""
+    return numbers >= SMALL and taps <= 64 and vectors <= (FEW if taps <= 25 else min(FEW, FEW_OF_MANY_TAPS))
 
 
 @kernel
