@@ -1,5 +1,7 @@
 """Programs that once had a wrong derivative, or none, found by readers who tried to break the package."""
 
+import math
+
 import numba
 import numpy as np
 import pytest
@@ -302,3 +304,30 @@ def test_a_function_that_cannot_be_read_can_be_given_a_derivative():
     dv.custom_derivative(by_key, pullback=pullback)
     assert dv.grad(by_key)(3.0) == 6.0
     assert dv.grad(njit(lambda x: by_key(x) + x))(3.0) == 7.0
+
+
+def decided_by_literals(x, a):
+    r = 0.0
+    for _ in range(3):
+        if x > 10.0 or -1.0 < 0.5:
+            r += x * x
+        else:
+            r += np.sum(np.sin(a) * x)
+            if r > 1.0 and a[0] > 0:
+                return math.tanh(r * x)
+        if x < 0.0 and 2 < 1:
+            r += np.sum(np.cos(a)) * x
+        if 1 < 2 < x or 3 < 2 < x or not 1:
+            r += x if 1 / 2 else a[0]
+    return r + (0.0 if x < 9.0 or not False else np.sum(a))
+
+
+@pytest.mark.parametrize("x", [0.5, 2.5])
+def test_what_literals_decide_never_runs_nor_defines(x):
+    """Python and Numba drop a branch that never runs, with the names and the lists that only it defines."""
+    a = np.array([0.3, 0.4])
+    value, (slope, rest) = dv.value_and_grad(numba.njit(decided_by_literals), (0, 1))(x, a)
+    assert value == decided_by_literals(x, a)
+    assert slope == 6 * x + 3 * (x > 2)
+    assert not rest.any()
+    assert dv.jvp(decided_by_literals, (x, a), (1.0, np.ones(2)))[1] == slope

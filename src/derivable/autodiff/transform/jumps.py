@@ -1,12 +1,15 @@
 """Bring `break`, `continue` and `return` to the ends of blocks, where a program can be read backwards.
 
-What follows an `if` that may jump moves into the branch that does not jump. Where both branches may go on, a flag
-remembers the jump. A `return` within a loop sets a flag, breaks, and returns after the loop.
+An `if` whose condition literals decide is replaced by the branch that is taken, as Python and Numba do it: what never
+runs must not be all that defines a name. What follows an `if` that may jump moves into the branch that does not jump.
+Where both branches may go on, a flag remembers the jump. A `return` within a loop sets a flag, breaks, and returns
+after the loop.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 from typing import Any
 
 __all__ = ["structure"]
@@ -40,6 +43,42 @@ def always_jumps(body: list[Any]) -> bool:
         if isinstance(node, ast.If) and always_jumps(node.body) and always_jumps(node.orelse):
             return True
     return False
+
+
+def known(test: ast.expr) -> bool | None:
+    """Return what a condition is whose literals decide it, or None."""
+    if isinstance(test, ast.BoolOp):
+        also = isinstance(test.op, ast.And)
+        parts = [known(part) for part in test.values]
+        if (not also) in parts:
+            return not also
+        return None if None in parts else also
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = known(test.operand)
+        return None if inner is None else not inner
+    plain = (ast.Constant, ast.Compare, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.cmpop)
+    if not all(isinstance(node, plain) for node in ast.walk(test)):
+        return None
+    try:
+        return bool(eval(compile(ast.Expression(test), "<condition>", "eval")))
+    except (ArithmeticError, TypeError):
+        return None
+
+
+class _Living(ast.NodeTransformer):
+    """Leaves out the branches that never run."""
+
+    def visit_If(self, node: ast.If) -> Any:
+        self.generic_visit(node)
+        taken = known(node.test)
+        if taken is None:
+            return node
+        return (node.body if taken else node.orelse) or ast.copy_location(ast.Pass(), node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        self.generic_visit(node)
+        taken = known(node.test)
+        return node if taken is None else node.body if taken else node.orelse
 
 
 class _Structure:
@@ -192,6 +231,7 @@ def _mark(node: ast.If, flag: str, maker: _Structure) -> tuple[ast.If, dict[int,
 
 def structure(body: list[Any]) -> list[Any]:
     """Return the body of a function with one `return`, its last statement, and all other jumps at ends of blocks."""
+    body = _Living().visit(ast.Module(copy.deepcopy(body), [])).body
     if body and isinstance(body[-1], ast.Return) and not any(returns(node) for node in body[:-1]):
         return [*_Structure().block(body[:-1], None), body[-1]]
     done = _Structure().block(body, None)

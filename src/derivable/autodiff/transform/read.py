@@ -864,7 +864,7 @@ class Reader:
                 part = self.constant(eval(f"x {op} y", {"x": left.const, "y": right.const}))
             else:
                 part = self.operate(op, [left, right])
-            result = part if result is None else self.operate("and", [result, part])
+            result = part if result is None else self.combine(True, result, part)
             left = right
         return result
 
@@ -889,7 +889,7 @@ class Reader:
                 x, y = self.as_value(x, node), self.as_value(y, node)
                 known = x.const is not None and y.const is not None
                 part = self.constant(x.const == y.const) if known else self.operate("==", [x, y])
-            result = part if result.const is True else self.operate("and", [result, part])
+            result = self.combine(True, result, part)
         return result
 
     def read_BoolOp(self, node: ast.BoolOp) -> Any:
@@ -910,8 +910,18 @@ class Reader:
                 no = lambda: self.constant(not also)  # noqa: E731
                 result = self.branch(first, yes if also else no, no if also else yes)[0]
             else:
-                result = self.operate("and" if also else "or", [result, self.value(right)])
+                result = self.combine(also, result, self.value(right))
         return result
+
+    def combine(self, also: bool, left: Value, right: Value) -> Value:
+        """Join two conditions with and, or; one that is known decides, or is left out.
+
+        Were it written down, Python itself would remove what can never run, and names would lack their definition.
+        """
+        for known, other in ((left, right), (right, left)):
+            if known.const is not None:
+                return other if bool(known.const) == also else self.constant(not also)
+        return self.operate("and" if also else "or", [left, right])
 
     def read_IfExp(self, node: ast.IfExp) -> Any:
         test = self.expression(node.test)
