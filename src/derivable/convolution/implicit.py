@@ -22,8 +22,10 @@ array of three ints for each tap of the kernel: output index o meets input index
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,12 +55,34 @@ FEW = 32  # vectors of positions up to which a kernel is not packed,
 FEW_OF_MANY_TAPS = 8  # and where it has more than 25 taps; one of more than 64 is packed always
 LONG = 512  # terms of the sum in one block, where the kernel is not packed: long stretches of its rows
 AHEAD = 8  # rows between the one that is packed and the one asked for from memory
+KEPT = 1 << 13  # entries up to which a table that follows from the shapes is kept for the next call
+
+
+def kept(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the tables made for the last shapes, but none with more entries than KEPT.
+
+    NumPy needs some 50 microseconds for such a table, a tenth of what a layer of a small network takes. The first
+    argument is a tuple whose product says how long the table is. What is kept is made read-only.
+    """
+    again = functools.lru_cache(64)(make)
+
+    @functools.wraps(make)
+    def table(sizes, *rest):  # type: ignore[no-untyped-def]
+        return (again if math.prod(sizes) <= KEPT else make)(sizes, *rest)
+
+    return table
+
+
+def fixed(array):  # type: ignore[no-untyped-def]
+    """Make an array read-only, and return it."""
+    array.setflags(write=False)
+    return array
 
 
 def convolution_implicit(x, w, out, stride, before, dilation, groups, bias=None):  # type: ignore[no-untyped-def]
     """Compute a layer's convolution into `out`."""
     taps = tap_shifts(w.shape[2:], before, dilation)
-    return multiply_patches(x, w, np.arange(len(taps)), False, out, taps, tuple(stride), groups, bias)
+    return multiply_patches(x, w, fixed(np.arange(len(taps))), False, out, taps, tuple(stride), groups, bias)
 
 
 def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None):  # type: ignore[no-untyped-def]
@@ -91,9 +115,7 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
         part = unpacked_part
     else:
         packed = np.empty(numbers, w.dtype)
-        # The order of a panel is (tap, channel), that of the kernel (channel, tap).
-        offsets = (np.arange(len(taps)) * inner + np.arange(inner)[:, None]).reshape(-1) * ROWS
-        pack = (w.reshape(*w.shape[:2], -1), packed, chosen, turned, groups, offsets)
+        pack = (w.reshape(*w.shape[:2], -1), packed, chosen, turned, groups, panel_offsets((len(taps), inner)))
         if numbers < SMALL:
             pack_kernel_part(0, groups * panels, *pack)
         else:
@@ -105,6 +127,13 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     else:
         parallel_for(part, items, *args, pieces=min(items, 4 * threads))
     return out
+
+
+@kept
+def panel_offsets(sizes):  # type: ignore[no-untyped-def]
+    """Return where in a panel, whose order is (tap, channel), stands what the kernel holds at (channel, tap)."""
+    taps, channels = sizes
+    return fixed((np.arange(taps) * channels + np.arange(channels)[:, None]).reshape(-1) * ROWS)
 
 
 def is_few(vectors, taps, numbers):  # type: ignore[no-untyped-def]
@@ -276,9 +305,29 @@ def pack_patches(  # type: ignore[no-untyped-def]
 
 
 @kernel
+def piece(item, plan, groups, width, positions):  # type: ignore[no-untyped-def]
+    """Return what belongs to a piece of the output: image, group, first and last position, first and last panel."""
+    blocks, size, parts, panels = plan
+    rest, part = divmod(item, parts)
+    rest, block = divmod(rest, blocks)
+    n, group = divmod(rest, groups)
+    first, last = block * size * width, min(positions, (block + 1) * size * width)
+    return n, group, first, last, panels * part // parts, panels * (part + 1) // parts
+
+
+@kernel
+def start_from(bias, channel, rows, out, target, positions, first, last):  # type: ignore[no-untyped-def]
+    """Write the bias of `rows` out channels from `channel` on to the positions first..last of their planes."""
+    if bias.size > 0:
+        for r in range(rows):
+            for p in range(target + r * positions + first, target + r * positions + last):
+                out[at(p)] = bias[channel + r]
+
+
+@kernel
 def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, groups, plan):  # type: ignore[no-untyped-def]
     """Compute the pieces start..stop of the output: (batch, group, block of positions, part of channels)."""
-    blocks, size, parts, panels = plan
+    _, size, _, panels = plan
     x_shape, out_shape = shapes
     out_channels = out_shape[1]
     per_group, channels = out_channels // groups, x_shape[1] // groups
@@ -291,11 +340,7 @@ def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, group
     patches = aligned(size * pitch, x)
     rows = np.empty(4 * width, np.int64)
     for item in range(start, stop):
-        rest, part = divmod(item, parts)
-        rest, block = divmod(rest, blocks)
-        n, group = divmod(rest, groups)
-        first, last = block * size * width, min(positions, (block + 1) * size * width)
-        first_panel, last_panel = panels * part // parts, panels * (part + 1) // parts
+        n, group, first, last, first_panel, last_panel = piece(item, plan, groups, width, positions)
         first_channel = n * x_shape[1] + group * channels
         for k in range(0, total, DEPTH):
             depth = min(DEPTH, total - k)
@@ -312,11 +357,8 @@ def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, group
                 channel = q * ROWS
                 real = min(ROWS, per_group - channel)
                 target = (n * out_channels + group * per_group + channel) * positions
-                if k == 0 and bias.size > 0:  # the sums start from it
-                    for r in range(real):
-                        first_term = bias[group * per_group + channel + r]
-                        for p in range(target + r * positions + first, target + r * positions + last):
-                            out[at(p)] = first_term
+                if k == 0:
+                    start_from(bias, group * per_group + channel, real, out, target, positions, first, last)
                 for p in range(first, last, width):
                     count = min(width, last - p)
                     multiply_tile(
@@ -333,7 +375,7 @@ def unpacked_part(start, stop, x, w, taps, bias, out, shapes, stride, groups, pl
     To pack a kernel takes as long as to multiply it with some vectors of positions. So where there are few, the
     micro-kernel takes the numbers of each out channel from their own row. A block holds all taps of some channels.
     """
-    blocks, size, parts, panels = plan
+    _, size, _, _ = plan
     x_shape, out_shape = shapes
     out_channels = out_shape[1]
     per_group, channels, count_of_taps = out_channels // groups, x_shape[1] // groups, taps.shape[0]
@@ -352,11 +394,7 @@ def unpacked_part(start, stop, x, w, taps, bias, out, shapes, stride, groups, pl
     patches = aligned(size * pitch, x)
     rows = np.empty(4 * width, np.int64)
     for item in range(start, stop):
-        rest, part = divmod(item, parts)
-        rest, block = divmod(rest, blocks)
-        n, group = divmod(rest, groups)
-        first, last = block * size * width, min(positions, (block + 1) * size * width)
-        first_panel, last_panel = panels * part // parts, panels * (part + 1) // parts
+        n, group, first, last, first_panel, last_panel = piece(item, plan, groups, width, positions)
         first_channel = n * x_shape[1] + group * channels
         for c in range(0, channels, together):
             some = min(together, channels - c)
@@ -373,11 +411,8 @@ def unpacked_part(start, stop, x, w, taps, bias, out, shapes, stride, groups, pl
                 channel = q * ROWS
                 real = min(ROWS, per_group - channel)
                 target = (n * out_channels + group * per_group + channel) * positions
-                if c == 0 and bias.size > 0:
-                    for r in range(real):
-                        first_term = bias[group * per_group + channel + r]
-                        for p in range(target + r * positions + first, target + r * positions + last):
-                            out[at(p)] = first_term
+                if c == 0:
+                    start_from(bias, group * per_group + channel, real, out, target, positions, first, last)
                 place = group * group_step + channel * row_step + c * channel_step
                 for p in range(first, last, width):
                     count = min(width, last - p)
@@ -392,38 +427,29 @@ def unpacked_part(start, stop, x, w, taps, bias, out, shapes, stride, groups, pl
 # ------------------------------------------------------------------------------ gradient with respect to the input
 
 
+@kept
 def tap_shifts(kernel_shape, before, dilation):  # type: ignore[no-untyped-def]
     """Return the taps of a layer: output index o meets input index o * stride + tap."""
     axes = [k * d - b for k, d, b in zip(map(np.arange, kernel_shape), dilation, before, strict=True)]
+    return fixed(grid(axes))
+
+
+def grid(axes):  # type: ignore[no-untyped-def]
+    """Return all triples of an entry of each axis, as rows of ints."""
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.int64)
 
 
 def input_gradient_implicit(g, w, out, stride, before, dilation, groups, bias=None):  # type: ignore[no-untyped-def]
-    """Compute the transposed map of a layer's convolution, applied to `g`, into `out`.
-
-    Input index i meets output index o under tap k where i = o * stride - before + k * dilation. So the input indices
-    fall into classes by their remainder modulo the stride. Each class, i = stride * q + r, meets only
-    the taps with (r + before - k * dilation) divisible by the stride, and these at o = q + that quotient: a plain
-    convolution with stride 1, of `g` with a part of the kernel.
-    """
+    """Compute the transposed map of a layer's convolution, applied to `g`, into `out`."""
     unit = (1, 1, 1)
-    axes = []
-    for size, taps, s, b, d in zip(out.shape[2:], w.shape[2:], stride, before, dilation, strict=True):
-        k = np.arange(taps)
-        axes.append([(r, k[(r + b - k * d) % s == 0], s, b, d) for r in range(min(s, size))])
     sizes, planes = out.shape[2:], out.shape[0] * out.shape[1]
-    if any(part[1].size == 0 for axis in axes for part in axis):  # classes that no tap reaches
+    classes = input_classes((*w.shape[2:], *stride), sizes, before, dilation)
+    if any(chosen.size == 0 for _, _, chosen, _ in classes):  # no tap reaches these
         out[...] = 0 if bias is None else bias[:, None, None, None]
-    for classes in itertools.product(*axes):
-        shifts = [(r + b - k * d) // s for r, k, s, b, d in classes]
-        chosen = np.stack(np.meshgrid(*(c[1] for c in classes), indexing="ij"), axis=-1).reshape(-1, 3)
-        chosen = (chosen[:, 0] * w.shape[3] + chosen[:, 1]) * w.shape[4] + chosen[:, 2]
+    for first, part, chosen, taps in classes:
         if chosen.size == 0:
             continue
-        first = tuple(c[0] for c in classes)
-        part = tuple(-(-(n - c[0]) // c[2]) for n, c in zip(sizes, classes, strict=True))
         target = out if tuple(stride) == unit else np.empty((*out.shape[:2], *part), out.dtype)
-        taps = np.stack(np.meshgrid(*shifts, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.int64)
         multiply_patches(g, w, chosen, True, target, taps, unit, groups, bias)
         if target is not out:
             args = (out.reshape(-1), target.reshape(-1), sizes, part, tuple(stride), first)
@@ -432,6 +458,33 @@ def input_gradient_implicit(g, w, out, stride, before, dilation, groups, bias=No
             else:
                 parallel_for(write_class, planes, *args)
     return out
+
+
+@kept
+def input_classes(kernel_and_stride, sizes, before, dilation):  # type: ignore[no-untyped-def]
+    """Return the classes of input indices that meet the same taps, one for each remainder modulo the stride.
+
+    Input index i meets output index o under tap k where i = o * stride - before + k * dilation. So the input indices
+    fall into classes by their remainder modulo the stride. Each class, i = stride * q + r, meets only
+    the taps with (r + before - k * dilation) divisible by the stride, and these at o = q + that quotient: a plain
+    convolution with stride 1, of the output's gradient with a part of the kernel.
+
+    Returns:
+        For each class (first index, sizes, numbers of its taps in the kernel, their quotients).
+    """
+    kernel_shape, stride = kernel_and_stride[:3], kernel_and_stride[3:]
+    axes = []
+    for size, taps, s, b, d in zip(sizes, kernel_shape, stride, before, dilation, strict=True):
+        k = np.arange(taps)
+        axes.append([(r, -(-(size - r) // s), k[(r + b - k * d) % s == 0], s, b, d) for r in range(min(s, size))])
+    classes = []
+    for remainders in itertools.product(*axes):
+        met = grid([k for _, _, k, _, _, _ in remainders])
+        chosen = (met[:, 0] * kernel_shape[1] + met[:, 1]) * kernel_shape[2] + met[:, 2]
+        quotients = grid([(r + b - k * d) // s for r, _, k, s, b, d in remainders])
+        first, part = tuple(axis[0] for axis in remainders), tuple(axis[1] for axis in remainders)
+        classes.append((first, part, fixed(chosen), fixed(quotients)))
+    return tuple(classes)
 
 
 @kernel
@@ -461,7 +514,7 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
     """
     out_channels, channels = out.shape[:2]
     per_group = out_channels // groups
-    table, places = row_table(channels, x.shape[2:], out.shape[2:], before, dilation)
+    table, places = row_table((channels, *out.shape[2:]), x.shape[2:], before, dilation)
     vector = VECTOR_BYTES // x.itemsize
     threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
     blocks = -(-per_group // (VECTORS * vector))
@@ -488,7 +541,8 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
     return out
 
 
-def row_table(channels, x_shape, kernel_shape, before, dilation):  # type: ignore[no-untyped-def]
+@kept
+def row_table(sizes, x_shape, before, dilation):  # type: ignore[no-untyped-def]
     """Return which numbers of a patch the micro-kernel takes together as its rows, and their places in the kernel.
 
     Returns:
@@ -496,7 +550,8 @@ def row_table(channels, x_shape, kernel_shape, before, dilation):  # type: ignor
         height, shift in width of the first row and of the last, index of the first row); places[r] is the index of
         row r in (channel, tap).
     """
-    taps = tap_shifts(kernel_shape, before, dilation)
+    channels, *kernel_shape = sizes
+    taps = tap_shifts(tuple(kernel_shape), before, dilation)
     count, breadth = len(taps), kernel_shape[2]
     table: list[Any] = []
     places: list[Any] = []
@@ -514,7 +569,7 @@ def row_table(channels, x_shape, kernel_shape, before, dilation):  # type: ignor
                     (d, h, first), last = taps[tap + k].tolist(), int(taps[tap + k + rows - 1, 2])
                     table.append((c, rows, dilation[2], d, h, first, last, len(places)))
                     places.extend(c * count + tap + k + r for r in range(rows))
-    return np.array(table, np.int64), np.array(places, np.int64)
+    return fixed(np.array(table, np.int64)), fixed(np.array(places, np.int64))
 
 
 @kernel(inline="always")
