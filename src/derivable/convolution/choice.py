@@ -47,7 +47,7 @@ PARALLEL_WORK = 1 << 20
 SMALL_WORK = 1 << 15
 
 # From so many numbers on, turning a kernel round takes long beside the convolution.
-TURNED = 1 << 14
+TURNED = 1 << 17
 
 Triple = tuple[int, ...]
 
@@ -91,6 +91,8 @@ def costs(
         if w_shape[2:] != (1, 1, 1) and out[2] < lanes:
             pack *= lanes / out[2]
         multiply = vectors * panels * ROWS * (channels * taps * 1.1 + 25)
+        if w_shape[2:] == stride == (1, 1, 1):  # the image is one long row
+            pack, multiply = 9.0, vectors * panels * ROWS * (channels * 1.08 + 12)
         plan = sliding.layout(channels, w_shape[2:], out, stride, dilation, dtype.itemsize, 1)
         slices = batch * out[0] * out[1] * (-(-out[2] // lanes) if not plan[1] else plan[3] / lanes)
         rows_read = batch * groups * channels * w_shape[2] * out[0] * -(-out[1] // plan[0])
@@ -102,7 +104,7 @@ def costs(
         # Few positions do not pay for packing the kernel, which is then read as it lies.
         kernel_cost = 1.0 if implicit.is_few(vectors, taps, panels * ROWS * channels * taps) else 2.0
         result["implicit"] = multiply + pack * vectors * channels * taps * groups
-        result["implicit"] += kernel_cost * math.prod(w_shape) + 40000
+        result["implicit"] += kernel_cost * math.prod(w_shape) + 30000
         if filterable(w_shape, stride, dilation):
             result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, dtype.itemsize).values())
     return result
@@ -126,7 +128,7 @@ def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, size:
         tiles = x_shape[0] * out[0] * -(-out[1] // m) * -(-out[2] // m)
         multiply = entries * panels * ROWS * channels * -(-tiles // lanes) * 1.1
         transforms = entries * tiles * ((2 + 1.1 * size) * channels * groups + (1 + 0.6 * size) * out_channels)
-        result[m] = multiply + transforms + (60 + (1.2 + 1.8 * size) * entries) * panels * channels + 60000
+        result[m] = multiply + transforms + (60 + (1.2 + 1.5 * size) * entries) * panels * channels + 60000
     return result
 
 
@@ -350,11 +352,14 @@ def run_input_gradient(
         if not late or finite(result) or finite(w):
             return result
         chosen = "direct"
-    if chosen == "sliding" and stride != (1, 1, 1) and not finite(g):
-        chosen = "bands"  # here each class of inputs has its own taps, and none is filled up with zeros
     if chosen == "sliding" and stride != (1, 1, 1):
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
-        return sliding.input_gradient_sliding(g, w, bias, result, stride, before, dilation, groups)
+        late = result.size < g.size  # as above: whatever meets a number that is not finite is not finite
+        if late or finite(g):
+            sliding.input_gradient_sliding(g, w, bias, result, stride, before, dilation, groups)
+            if not late or finite(result) or finite(g):
+                return result
+        chosen = "bands"  # here each class of inputs has its own taps, and none is filled up with zeros
     if chosen == "bands" and stride != (1, 1, 1):
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
         return bands.input_gradient_bands(g, w, bias, result, stride, before, dilation, groups)

@@ -52,7 +52,8 @@ LARGE = 1 << 19  # multiplications from which on more threads pay
 SUMS = 576  # rows of sums that are kept while the gradient of a kernel is computed
 TILES = 8  # tiles of positions in one block: all of them together fit the next cache
 FEW = 32  # vectors of positions up to which a kernel is not packed,
-FEW_OF_MANY_TAPS = 8  # and where it has more than 25 taps; one of more than 64 is packed always
+FEW_OF_MANY_TAPS = 8  # and where it has more than 25 taps; one of more than 64 is packed always,
+FEW_TURNED = 4  # and where it has one tap and is turned round
 LONG = 512  # terms of the sum in one block, where the kernel is not packed: long stretches of its rows
 AHEAD = 8  # rows between the one that is packed and the one asked for from memory
 KEPT = 1 << 13  # entries up to which a table that follows from the shapes is kept for the next call
@@ -98,7 +99,8 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     width = VECTORS * lanes_of_x
     tiles = -(-positions // width)
     numbers = groups * panels * ROWS * len(taps) * inner
-    few = is_few(batch * -(-positions // lanes_of_x), len(taps), numbers) and len(taps) == math.prod(w.shape[2:])
+    vectors, count = batch * -(-positions // lanes_of_x), math.prod(w.shape[2:])
+    few = len(taps) == count and is_few(vectors, count, numbers, turned)
     threads = get_num_threads() if positions * batch * numbers >= LARGE else 1
     # Few positions are cut into smaller blocks, and as a last resort the out channels are shared among threads.
     size = max(1, min(TILES, tiles, batch * groups * tiles // threads))
@@ -116,10 +118,14 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     else:
         packed = np.empty(numbers, w.dtype)
         pack = (w.reshape(*w.shape[:2], -1), packed, chosen, turned, groups, panel_offsets((len(taps), inner)))
-        if numbers < SMALL:
-            pack_kernel_part(0, groups * panels, *pack)
+        if turned and count == 1:
+            packs, pieces = pack_turned_part, groups * -(-inner // ROWS)
         else:
-            parallel_for(pack_kernel_part, groups * panels, *pack)
+            packs, pieces = pack_kernel_part, groups * panels
+        if numbers < SMALL:
+            packs(0, pieces, *pack)
+        else:
+            parallel_for(packs, pieces, *pack)
         args = (flat_x, packed, taps, bias, flat_out, shapes, stride, groups, plan)
         part = implicit_part
     if threads == 1:
@@ -136,9 +142,12 @@ def panel_offsets(sizes):  # type: ignore[no-untyped-def]
     return fixed((np.arange(taps) * channels + np.arange(channels)[:, None]).reshape(-1) * ROWS)
 
 
-def is_few(vectors, taps, numbers):  # type: ignore[no-untyped-def]
+def is_few(vectors, taps, numbers, turned=False):  # type: ignore[no-untyped-def]
     """Return whether so many vectors of positions are too few to pay for packing a kernel of so many numbers."""
-    return numbers >= SMALL and taps <= 64 and vectors <= (FEW if taps <= 25 else min(FEW, FEW_OF_MANY_TAPS))
+    most = FEW if taps <= 25 else FEW_OF_MANY_TAPS
+    if turned and taps == 1:  # read as it lies, each number would come from another row
+        most = FEW_TURNED
+    return numbers >= SMALL and taps <= 64 and vectors <= min(FEW, most)
 
 
 @kernel
@@ -186,6 +195,34 @@ def pack_kernel_part(start, stop, w, packed, chosen, turned, groups, offsets):  
                     for row in range(ROWS):
                         packed[target + row] = flat[here + chosen[k] + row * row_step] if row < rows else 0
                 k += 1
+
+
+@kernel
+def pack_turned_part(start, stop, w, packed, chosen, turned, groups, offsets):  # type: ignore[no-untyped-def]
+    """Do the same for a turned kernel of one tap, a few of its rows at a time.
+
+    A panel's numbers for one channel lie next to each other, and those for the next one a whole row further on. To
+    fetch a panel alone would take one line of memory from each row, where the processor does not see what comes.
+    """
+    out_channels, per_group, _ = w.shape
+    flat = w.reshape(-1)
+    inner = out_channels // groups
+    panels = (per_group + ROWS - 1) // ROWS
+    some = (inner + ROWS - 1) // ROWS
+    for item in range(start, stop):
+        group, c = divmod(item, some)
+        first, last = c * ROWS, min(inner, (c + 1) * ROWS)
+        for panel in range(panels):
+            rows = min(ROWS, per_group - panel * ROWS)
+            for c in range(first, last):
+                here = (group * inner + c) * per_group + panel * ROWS
+                target = ((group * panels + panel) * inner + c) * ROWS
+                if rows == ROWS:
+                    for row in range(ROWS):
+                        packed[at(target + row)] = flat[at(here + row)]
+                else:
+                    for row in range(ROWS):
+                        packed[target + row] = flat[here + row] if row < rows else 0
 
 
 @kernel(inline="always")
@@ -514,6 +551,11 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
     """
     out_channels, channels = out.shape[:2]
     per_group = out_channels // groups
+    if math.prod(out.shape[2:]) == 1 and not any(before):
+        # Every output meets one number of each channel. Those that are met, side by side, are one long row.
+        met = tuple(slice(0, (n - 1) * s + 1, s) for n, s in zip(g.shape[2:], stride, strict=True))
+        x = np.ascontiguousarray(x[:, :, *met]).reshape(*x.shape[:2], 1, 1, -1)
+        g, stride = g.reshape(*g.shape[:2], 1, 1, -1), (1, 1, 1)
     table, places = row_table((channels, *out.shape[2:]), x.shape[2:], before, dilation)
     vector = VECTOR_BYTES // x.itemsize
     threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
