@@ -101,7 +101,8 @@ def randomization() -> str:
         caption=(
             r"Ten seeds each: mean, and the range from lowest to highest. *Above:* the same network with the same settings "
             rf"fits everything. True labels take {median['labels 0']} epochs (median), noise in place of images "
-            rf"{median['noise']}, random labels {median['labels 1']}. *Below:* the more labels are random, the less is left "
+            rf"{median['noise']}, random labels {median['labels 1']}. (Random pixels: true labels, but the pixels of each image in "
+            r"an order of its own. Noise images: random numbers in place of the pixels.) *Below:* the more labels are random, the less is left "
             rf"on new images: from {end[0].mean():.3f} down to chance (dotted). Stopped at its best, the network does far better "
             rf"with half of the labels corrupted: {best[2].mean():.2f} instead of {end[2].mean():.2f}."
         ),

@@ -68,7 +68,7 @@ def depth() -> str:
         label="moving-depth",
         caption=(
             rf"Rows of random numbers through {LAYERS} random layers of width {WIDTH}, and a random gradient back. With ReLU and weights of "
-            r"He's size both keep theirs; a factor of $s$ in the weights becomes $s^{30}$ at the end. With tanh and softsign a signal "
+            r"He's size both keep theirs. A factor of $a$ in the weights (and so of $a^2$ in their variance) becomes $a^{30}$ at the end. With tanh and softsign a signal "
             r"that is too large saturates instead, and the gradient pays for it or explodes."
         ),
         alt=(

@@ -95,7 +95,8 @@ def feature_maps() -> str:
         caption=(
             "A handwritten 5, two maps of the first layer, one of the second, and the same one pooled; below, for the image "
             "shifted by two pixels. Away from the border the maps are the same but shifted: by two pixels, and by one after "
-            "pooling. (Stored network of the first seed; the maps with their biases.)"
+            "pooling. The stronger the colour, the larger the number; 0 has none. (Stored network of the first seed; the maps "
+            "with their biases.)"
         ),
         alt=(
             "Two rows of five small pictures. In the upper row a digit 5 and four feature maps that show its edges and "

@@ -246,6 +246,7 @@ class TestMargins:
         (lambda: dv.GaussianKernel(1.0)([[1.0]], [[1.0, 2.0]]), ValueError, "Z must have 1 columns"),
         (lambda: dv.GaussianKernel(1.0)([[1e200]], [[0.0]]), ValueError, "X is too large for the width sigma = 1"),
         (lambda: dv.min_norm_solution([[1.0]], [1.0], kernel="gaussian"), TypeError, "kernel must be a function"),
+        (lambda: dv.min_norm_solution([[1.0]], [1.0], kernel=dv.GaussianKernel), TypeError, "kernel .* got the class"),
         (
             lambda: dv.min_norm_solution([[1.0]], [1.0], kernel=dv.GaussianKernel(1.0))([[1.0, 2.0]]),
             ValueError,

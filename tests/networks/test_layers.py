@@ -113,8 +113,12 @@ def test_arguments_of_layers_are_checked():
         (lambda: dv.Pool(2, "sum"), ValueError, "kind must be one of 'max', 'mean'"),
         (lambda: dv.Activation("step"), ValueError, "name must be one of 'softsign'"),
         (lambda: dv.Network([dv.Dense(2), "relu"], (2,)), TypeError, "got 'relu' as layer 2"),
+        (lambda: dv.Network([dv.Flatten, dv.Dense(2)], (2,)), TypeError, r"as layer 1: write Flatten\(...\)"),
+        (lambda: dv.Network(dv.Dense(2), (2,)), TypeError, r"layers must be a sequence .* got Dense\(units=2"),
+        (lambda: dv.Network("relu", (2,)), TypeError, "layers must be a sequence .* got 'relu'"),
         (lambda: dv.Network([dv.Dense(2)], 2), TypeError, "input_shape must be a tuple"),
         (lambda: dv.Network([dv.Dense(2)], (2,)).initial(dtype=int), ValueError, "dtype must be float32 or float64"),
+        (lambda: dv.Network([dv.Dense(2)], (2,)).initial(dtype="half a float"), ValueError, "got 'half a float'"),
     ):
         with pytest.raises(error, match=message):
             make()

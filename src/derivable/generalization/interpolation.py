@@ -206,6 +206,11 @@ def min_norm_solution(
         raise ValueError(f"ridge must be at least 0, got {ridge}")
     if kernel is None:
         return _fit_dense(points, targets, ridge, None)
+    if isinstance(kernel, type):
+        raise TypeError(
+            f"kernel must be a function of two sets of points, got the class {kernel.__name__}: make a kernel of it, "
+            "such as GaussianKernel(1.0)"
+        )
     if not callable(kernel):
         raise TypeError(f"kernel must be a function of two sets of points, got {type(kernel).__name__}")
     return _fit_kernel(points, targets, kernel, ridge)

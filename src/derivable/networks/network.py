@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,13 +85,16 @@ class Network:
         self.input_shape = tuple(check_count(n, "each size in input_shape") for n in input_shape)
         if not self.input_shape:
             raise ValueError("input_shape must have at least one size, got ()")
+        if isinstance(layers, (Layer, str)) or not isinstance(layers, Iterable):
+            raise TypeError(f"layers must be a sequence of layers, such as [dv.Dense(10)], got {layers!r}")
         self.layers = tuple(layers)
         if not any(isinstance(layer, Weighted) for layer in self.layers):
             raise ValueError(f"layers must hold at least one Dense or Conv, got {list(self.layers)}")
         shape, shapes, lines, pairs = self.input_shape, [], [], 0
         for number, layer in enumerate(self.layers, 1):
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers must hold layers such as dv.Dense(10), got {layer!r} as layer {number}")
+                hint = f": write {layer.__name__}(...)" if isinstance(layer, type) and issubclass(layer, Layer) else ""
+                raise TypeError(f"layers must hold layers such as dv.Dense(10), got {layer!r} as layer {number}{hint}")
             try:
                 after = layer.output_shape(shape)
             except ValueError as error:
@@ -130,8 +133,12 @@ class Network:
         Returns:
             A tuple with a pair (weight, bias) for each layer that has such.
         """
-        if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+        try:
+            known = np.dtype(dtype) in (np.dtype(np.float32), np.dtype(np.float64))
+        except TypeError:  # NumPy's message does not name the argument
+            known = False
+        if not known:
+            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         rng = np.random.default_rng(check_count(seed, "seed", least=0))
         before = (self.input_shape, *self.shapes)
         return tuple(
