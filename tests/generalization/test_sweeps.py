@@ -75,10 +75,10 @@ def test_stored_results_are_those_of_the_script(stored):
         assert values["test"] == pytest.approx(kept["test"], abs=0.005), name
         if "linear" not in name:
             assert values["norm"] == pytest.approx(kept["norm"], rel=1e-3), name
-    kept = row["memorization"]
-    again = sweep.memorization(3)
-    assert again["gap"] == pytest.approx(kept["gap"], rel=1e-6)
-    assert again["condition"] == pytest.approx(kept["condition"], rel=1e-6)
+    for seed in range(4):
+        kept, again = stored[seed]["memorization"], sweep.memorization(seed)
+        assert again["gap"] == pytest.approx(kept["gap"], rel=1e-6)
+        assert again["condition"] == pytest.approx(kept["condition"], rel=1e-6)
     X, X_test, y, y_test = sweep.split(3)
     for fraction in (0.0, 1.0):
         fit = dv.fit_random_labels(X, y, fraction, test=(X_test, y_test), seed=3)
