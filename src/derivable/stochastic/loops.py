@@ -578,7 +578,7 @@ def sgd(
         check_flag(flag, name)
     per_epoch = n // batch if drop_last else -(-n // batch)
     if (epochs is None) == (steps is None):
-        raise ValueError("give either epochs or steps")
+        raise ValueError(f"give either epochs or steps, got {'neither' if steps is None else 'both'}")
     total = check_count(steps, "steps") if steps is not None else check_count(epochs, "epochs") * per_epoch
     if total > MOST_STEPS:
         raise ValueError(f"{'epochs' if steps is None else 'steps'} must make at most {MOST_STEPS} steps, got {total}")
