@@ -33,6 +33,8 @@ def attained() -> str:
     ax.loglog(sizes, bound, color=INK, label=r"the bound, $1/\sqrt{T}$")
     ax.loglog(sizes, worst, "o", color=ORANGE, label="the worst function")
     ax.loglog(sizes, usual, "o-", color=BLUE, linewidth=1, label="a maximum of 50 affine functions")
+    ticks = [0.5, 0.2, 0.1, 0.05, 0.02]  # the powers of ten alone would be one label
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("$T$")
     ax.set_ylabel(r"$(f(\bar w) - f^\star)\,/\,B\rho$")
@@ -59,7 +61,8 @@ def last_points() -> str:
     eta = p.B / (p.rho * np.sqrt(T))
     options = {"args": p.args, "value": p.value}
     flat = dv.subgradient_method(p.gradient, p.w0, eta, T, **options)
-    falling = dv.subgradient_method(p.gradient, p.w0, eta, T, schedule="linear", **options)
+    first = p.B / (p.rho * np.sqrt(T + 1))
+    falling = dv.subgradient_method(p.gradient, p.w0, first, T, schedule="linear", **options)
     t = np.arange(1, T + 1)
     averages = np.cumsum(flat.iterates[:T], axis=0) / t[:, None]
     mean = np.array([p.value(w, *p.args) for w in averages]) - p.f_star
@@ -73,17 +76,20 @@ def last_points() -> str:
     ax.set_ylabel(r"gap")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
     ends = (flat.values[T - 1] - p.f_star, falling.values[T] - p.f_star)
+    assert mean[-1] > ends[0] > ends[1]  # the texts below say so
+    assert mean[T // 2] > p.B * p.rho / np.sqrt(T) > mean[-1]
     return figure(
         fig,
         label="figure-last-points",
         caption=(
             r"Runs of 1000 steps on a maximum of 10 affine functions in the plane. With the constant step of [@average-rate] the points "
-            rf"(grey) keep jumping and end {ends[0]:.3f} above the minimum; a step that decays linearly to zero ends "
-            rf"{ends[1]:.5f} above it."
+            rf"(grey) keep jumping and end {ends[0]:.3f} above the minimum. Their average ends {mean[-1]:.3f} above it: on this function it "
+            rf"is worse than the last point. With a step that decays linearly to zero the last point is {ends[1]:.5f} above the minimum."
         ),
         alt=(
-            "Five curves on a logarithmic scale. The points of the constant step jump up and down in a band; their average and "
-            "their best lie lower; the points of the decaying step sink steadily and end lowest. The bound is a line above all."
+            "Five curves on a logarithmic scale. The points of the constant step fall and then jump up and down in a band. Their average "
+            "sinks slowly, lies above the band and passes below the line of the bound in the second half; the best of them lies below "
+            "the band. The points of the decaying step jump as well, but sink, and end lowest."
         ),
     )
 
@@ -108,13 +114,15 @@ def zigzag() -> str:
         fig,
         label="figure-zigzag",
         caption=(
-            r"Fourteen steps on $\frac12 (w_1^2 + 10 w_2^2)$ from $(10, 1)$. With exact line search each step is at right angles to "
-            rf"the one before, and $f$ falls by the factor {(9 / 11) ** 2:.3f} every time, to {searched.values[-1]:.2g}. The heavy "
-            rf"ball of [@heavy-ball] passes the minimum, turns, and is at {rolled.values[-1]:.1g}."
+            r"Fourteen steps on $\frac12 (w_1^2 + 10 w_2^2)$ from $(10, 1)$, with the entries of $w$ as axes (the second one stretched). "
+            r"With exact line search each step is at right angles to "
+            rf"the one before, and $f$ falls by the factor {(9 / 11) ** 2:.3f} every time, from 55 to {searched.values[-1]:.2g}. The heavy "
+            r"ball of [@heavy-ball] zigzags as well, at first even wider, but it moves on faster along the valley: $f$ falls to "
+            rf"{rolled.values[-1]:.5f}."
         ),
         alt=(
-            "Two paths on elliptic level lines. The line search zigzags down the valley in ever smaller teeth; the heavy ball swings "
-            "out wide, passes the minimum and spirals in."
+            "Two paths on elliptic level lines. The line search zigzags down the valley in ever smaller teeth and is still on its way; "
+            "the heavy ball zigzags in fewer and wider teeth and has arrived."
         ),
     )
 

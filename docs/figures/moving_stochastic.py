@@ -9,7 +9,7 @@ from figures.stochastic import ROWS, pull
 
 import derivable as dv
 
-SIZES = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 2 / 3, 0.8, 1.0, 1.2, 1.5]
+SIZES = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 2 / 3, 0.8, 1.0, 1.2]  # beyond, the iterates leave the axes
 ORDERS = {"independent draws": "replacement", "a new order each epoch": "shuffle"}
 COUNT = 200_000
 
@@ -55,6 +55,8 @@ def cloud() -> str:
     for at in moving.positions():
         order = ORDERS[at.order]
         found = points(order, at.eta)
+        assert edges[0] < found.min()
+        assert found.max() < edges[-1]
         ball = variance(order, at.eta)
         counts = np.histogram(found, edges)[0] / COUNT
         heights = 0.92 * counts / counts.max()
@@ -69,8 +71,8 @@ def cloud() -> str:
         caption=(
             r"SGD on the two-row problem, long after the start: 120 iterates, and below them how often each place is visited. The "
             r"orange bar reaches one derived standard deviation to each side of $w^\star = \frac12$. With independent draws the variance "
-            r"is $\frac94\,\eta/(2-\eta)$; in a new order each epoch, seen at the ends of epochs, it falls like $\eta^3$. At "
-            r"$\eta = \frac12$ the cloud is flat, at $\frac23$ it is Cantor's set."
+            r"is $\frac94\,\eta/(2-\eta)$; at $\eta = \frac12$ their cloud is flat, at $\frac23$ it is Cantor's set. In a new order each epoch, "
+            r"seen at the ends of epochs, the variance falls like $\eta^3$ for small steps; beyond $\eta = 1$ it is the larger one."
         ),
         alt=(
             "A jagged run of iterates around one half with step size 0.1, and below it their histogram, a hill of standard deviation "

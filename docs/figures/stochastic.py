@@ -35,8 +35,8 @@ def two_draws() -> str:
         label="figure-two-draws",
         caption=(
             r"The loss after one step from $w = 0$. Drawing $A_2$ raises it whatever the step; drawing $A_1$ lowers it up to "
-            r"$\eta = \frac12$. The mean falls up to $\eta = \frac15$ only, and least is 2.475, at "
-            rf"$\eta = {best:.1f}$."
+            r"$\eta = \frac12$. The mean is below $F(0)$ up to $\eta = \frac15$ only, and smallest at "
+            rf"$\eta = {best:.1f}$: 2.475."
         ),
         alt=(
             "Three parabolas through the point F = 2.5 at step size 0. The one for the draw A2 only rises. The one for A1 "
@@ -105,8 +105,8 @@ def laws() -> str:
             r"is left."
         ),
         alt=(
-            "Two histograms on the interval from minus 1 to 2. The first is flat at one third. The second consists of 32 groups "
-            "of narrow spikes of equal height, arranged as a Cantor set, with gaps of all sizes between them."
+            "Two histograms on the interval from minus 1 to 2. The first is flat at one third. The second consists of 32 "
+            "narrow spikes of about equal height, arranged as a Cantor set, with gaps of all sizes between them."
         ),
     )
 
@@ -139,7 +139,7 @@ def rates() -> str:
     ax.loglog(t, sigma2 / t, color=MUTED, linestyle="--", linewidth=1, label=r"$\sigma^2/t$")
     ax.set_ylim(5e-5, 60)
     ax.set_xlabel("step $t$")
-    ax.set_ylabel("mean squared distance to $w^{*}$")
+    ax.set_ylabel(r"mean squared distance to $w^\star$")
     ax.legend(loc="lower left")
     return figure(
         fig,

@@ -93,6 +93,10 @@ def test_a_subgradient_run_that_never_comes_down_warns_and_others_do_not():
         dv.subgradient_method(p.gradient, [0.3], 5.0, 10, p.args, value=p.value)
     run = dv.subgradient_method(p.gradient, [0.1], 0.15, 10, p.args, value=p.value)
     assert run.values.max() <= 0.3
+    polyak = {"schedule": "polyak", "value": p.value}
+    with pytest.warns(dv.DivergenceWarning, match=r"went up: .*no value as low as f_star = -5,"):
+        dv.subgradient_method(p.gradient, [0.1], None, 10, p.args, f_star=-5.0, **polyak)
+    dv.subgradient_method(p.gradient, [0.1], None, 10, p.args, f_star=0.0, **polyak)
 
     @njit
     def square(w):

@@ -365,14 +365,20 @@ def test_callback_stops_and_progress_shows(capsys):
     assert "6/100 steps" in capsys.readouterr().err
 
 
-def test_interrupt_keeps_the_run():
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, KeyError])
+def test_what_ends_a_run_from_outside_keeps_it(raised):
     def callback(progress):
         if progress.t >= 4:
-            raise KeyboardInterrupt
+            raise raised("mine")
 
-    with pytest.raises(KeyboardInterrupt) as caught:
-        dv.sgd(pull, 0.0, ROWS, step=0.1, epochs=50, callback=callback)
-    assert caught.value.trajectory.steps == 4
+    options = {"step": 0.1, "value": term, "average": "all"}
+    with pytest.raises(raised, match="mine") as caught:
+        dv.sgd(pull, 0.0, ROWS, epochs=50, callback=callback, **options)
+    run, whole = caught.value.trajectory, dv.sgd(pull, 0.0, ROWS, epochs=2, **options)
+    assert (run.steps, run.reason, run.average) == (4, "interrupted", whole.average)
+    np.testing.assert_array_equal(run.iterates, whole.iterates)
+    np.testing.assert_array_equal(run.values, whole.values)
+    assert "after 4 steps; the run so far is error.trajectory" in caught.value.__notes__[0]
 
 
 # ------------------------------------------------------- faults that users of other libraries met
@@ -528,8 +534,8 @@ BAD = [
     ({"batch": 0}, "batch must be at least 1"),
     ({"batch": 3}, "batch must be at most the number of rows, 2, got 3"),
     ({"epochs": 0}, "epochs must be at least 1"),
-    ({"epochs": None}, "give either epochs or steps"),
-    ({"steps": 5}, "give either epochs or steps"),
+    ({"epochs": None}, "give either epochs or steps, got neither"),
+    ({"steps": 5}, "give either epochs or steps, got both"),
     ({"epochs": None, "steps": 0}, "steps must be at least 1"),
     ({"order": "random"}, "order must be one of"),
     ({"seed": -1}, "seed must be at least 0"),
@@ -561,6 +567,15 @@ BAD = [
 def test_bad_hyperparameters_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         dv.sgd(pull, 0.0, ROWS, **{"step": 0.1, "epochs": 2, **options})
+
+
+@pytest.mark.parametrize(
+    ("rule", "got"),
+    [(dv.Adam, r"the class Adam: call it, Adam\(\)"), ("adam", "str"), (dv.schedules.constant(1.0), "Schedule")],
+)
+def test_a_rule_is_made_not_named(rule, got):
+    with pytest.raises(TypeError, match=f"rule must be None, an Adam or an RMSProp, got {got}"):
+        dv.sgd(pull, 0.0, ROWS, step=0.1, epochs=1, rule=rule)
 
 
 @pytest.mark.parametrize(
@@ -801,7 +816,8 @@ def test_simulated_variances(eta):
         ((2.0, 1.0, 1.0), "step must be less than 2/L"),
         ((0.1, -1.0, 1.0), "curvature must be greater than 0"),
         ((0.1, np.eye(2), np.eye(3)), "noise must have the shape of curvature"),
-        ((0.1, np.eye(2), -np.eye(2)), "positive semidefinite"),
+        ((0.1, 1.0, -2.25), "noise must be at least 0, got -2.25"),
+        ((0.1, np.eye(2), -np.eye(2)), "positive semidefinite, got the eigenvalue -1.0"),
         ((0.1, np.array([[1.0, 2.0], [0.0, 1.0]]), np.eye(2)), "curvature must be a symmetric matrix"),
     ],
 )

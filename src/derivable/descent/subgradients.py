@@ -124,7 +124,7 @@ def subgradient_method(
     def advance(first: int, last: int) -> tuple[int, int]:
         return enter(*handed, first, last, run.tolerance, run.state, run.keeper.record)
 
-    judge = functools.partial(_judge, mapped=proximal is not None)
+    judge = functools.partial(_judge, mapped=proximal is not None, target=target)
     return drive(
         advance, run.keeper, sizes, run.slope, run.args, run.scalar, callback, every, "subgradient_method", judge
     )
@@ -140,12 +140,19 @@ def _judge(
     end: np.ndarray,
     *,
     mapped: bool = False,
+    target: float | None = None,
 ) -> str | None:
     """Return what to warn of: a run that left the numbers, or that was never low in its second half.
 
-    `mapped`: a proximal map was applied; the start may then be lower than any point of the set.
+    `mapped`: a proximal map was applied; the start may then be lower than any point of the set. `target`: the
+    lowest value of which Polyak's steps were made.
     """
     advice = "The steps are too large: with ||w*|| <= B and ||v|| <= rho the theorem's step is B / (rho sqrt(T))."
+    if target is not None:
+        advice = (
+            f"Polyak's steps are too large if the function has no value as low as f_star = {target:.6g}, or if it is "
+            "not convex."
+        )
     if run.reason == "diverged":
         return (
             f"{method} diverged: after {run.steps} of {steps} steps the next point is not finite. The run ends at the "

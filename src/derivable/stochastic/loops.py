@@ -521,7 +521,7 @@ def sgd(
             steps. The start and the last point always are.
         keep: which points to keep: "epochs", "all", "last", or every so many steps; the last one always.
         callback: called from Python with a [`Progress`][derivable.Progress] after every `every` evaluations; the run
-            stops if it returns True.
+            stops if it returns True. What it raises carries the run so far, as its attribute `trajectory`.
         every: the evaluations between two calls of `callback`.
         progress: show a bar on the standard error.
         allow_nan: whether the data may hold NaN.
@@ -578,7 +578,7 @@ def sgd(
         check_flag(flag, name)
     per_epoch = n // batch if drop_last else -(-n // batch)
     if (epochs is None) == (steps is None):
-        raise ValueError("give either epochs or steps")
+        raise ValueError(f"give either epochs or steps, got {'neither' if steps is None else 'both'}")
     total = check_count(steps, "steps") if steps is not None else check_count(epochs, "epochs") * per_epoch
     if total > MOST_STEPS:
         raise ValueError(f"{'epochs' if steps is None else 'steps'} must make at most {MOST_STEPS} steps, got {total}")
@@ -873,7 +873,14 @@ class _Run:
                 if callback is not None and reached > 0 and reached % pause == 0:
                     w = self.parameters.public(flat.copy())
                     f = self.latest()
-                    stop = callback(Progress(reached, w, f, float(record.norms[record.counts[0] - 1])))
+                    try:
+                        stop = callback(Progress(reached, w, f, float(record.norms[record.counts[0] - 1])))
+                    except Exception as error:
+                        error.trajectory = self.finish(reached, "interrupted")  # type: ignore[attr-defined]
+                        error.add_note(
+                            f"callback raised this after {reached} steps; the run so far is error.trajectory"
+                        )
+                        raise
                     if isinstance(stop, (bool, np.bool_)) and stop:
                         reason = "callback"
                         break

@@ -183,6 +183,8 @@ def noise_ball(
     if scalar:
         A = np.array([[check_positive(curvature, "curvature")]])
         C = np.array([[check_number(noise, "noise")]])
+        if C[0, 0] < 0:
+            raise ValueError(f"noise must be at least 0, got {noise}")
     else:
         A, C = (_symmetric(x, name) for x, name in ((curvature, "curvature"), (noise, "noise")))
         if A.shape != C.shape:
@@ -190,8 +192,9 @@ def noise_ball(
     a, Q = np.linalg.eigh(A)
     if a[0] <= 0:
         raise ValueError(f"curvature must be positive definite, got the eigenvalue {a[0]}")
-    if np.linalg.eigvalsh(C)[0] < -1e-12 * max(np.abs(C).max(), 1e-300):
-        raise ValueError("noise must be positive semidefinite")
+    least = np.linalg.eigvalsh(C)[0]
+    if least < -1e-12 * max(np.abs(C).max(), 1e-300):
+        raise ValueError(f"noise must be positive semidefinite, got the eigenvalue {least}")
     if eta * a[-1] >= 2:
         raise ValueError(f"step must be less than 2/L = {2 / a[-1]:.6g}, got {eta}: beyond it no run comes to rest")
     C = Q.T @ C @ Q  # in the axes of A every entry is on its own

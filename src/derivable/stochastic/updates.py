@@ -147,7 +147,8 @@ def make_rule(rule: Any, momentum: Any, nesterov: Any, clip: Any) -> Rule:
     if isinstance(rule, RMSProp):
         numbers = float(rule.alpha), 0.0, float(rule.eps), bool(rule.centered)
         return Rule(RMSPROP, momentum, False, *numbers, largest)
-    raise TypeError(f"rule must be None, an Adam or an RMSProp, got {type(rule).__name__}")
+    got = f"the class {rule.__name__}: call it, {rule.__name__}()" if isinstance(rule, type) else type(rule).__name__
+    raise TypeError(f"rule must be None, an Adam or an RMSProp, got {got}")
 
 
 def make_memory(rule: Rule, decay: np.ndarray, n: int, dtype: Any) -> Memory:
