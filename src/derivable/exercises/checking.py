@@ -267,7 +267,7 @@ def check(id: str, answer: Any) -> Result:
         return Result(exercise.id, True, "", exercise.tried)
     message = finding.message
     if finding.name == "value":  # nothing better was found to say
-        message += f' For a hint: hint("{exercise.id}").'
+        message += f' For a hint: dv.exercises.hint("{exercise.id}").'
     return Result(exercise.id, False, finding.name, message, error)
 
 

@@ -73,6 +73,8 @@ def _moved_border(answer: Any) -> None:
             if not np.any(x)
             else "h is 0"
             if not np.any(h)
+            else "x[n − 2] does come to the border, but h[2], the tap that reaches beyond it, is 0"
+            if x[-2] != 0
             else "nothing of your x meets the border"
         )
         raise refuse(
@@ -242,6 +244,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 "unread",
                 _short_back,
                 "The last inputs may be read by no output. Their adjoint is 0, and they belong to the answer: it has n numbers.",
+            ),
+            Mistake(
+                "stride",
+                lambda h, y_bar, s, n: _back(h, y_bar, 1, n),
+                "This is for stride 1. Output i read the inputs from s i on: its shares go back to s i + k, not to i + k.",
             ),
             Mistake(
                 "overwritten",
