@@ -277,7 +277,7 @@ EXERCISES: tuple[Exercise, ...] = (
         "commute on x.",
         hints=(
             "An output looks one place to each side. What does the last output see before and after the shift?",
-            "Put something at the last place but one: after the shift it stands at the border, and half of its blur falls off.",
+            "Put something at the last place but one: after the shift it stands at the border, and a part of its blur falls off.",
         ),
         test=_moved_border,
         says="for one 0 at each end does not shield the border from the shift",
