@@ -115,6 +115,7 @@ def test_an_array_may_be_given_as_text():
     assert dv.exercises.check("autodiff.1", "2 * exp(2) + 1/2, exp(2) − 1/4")
     assert dv.exercises.check("convolution.1", "[1, 1, 2, -4]")
     assert "one number" in dv.exercises.check("convolution.1", "4").message
+    assert "infinite" in dv.exercises.check("activations.8", "1/0").message  # and no warning of NumPy's
 
 
 def test_what_is_off_by_just_as_much_as_asked_is_accepted_on_both_sides_of_rounding():

@@ -74,6 +74,7 @@ def test_a_large_power_is_a_float_and_quick():
         ("f(x) = x", "right side"),
         ("y = x", "right side"),
         ("dy/dx = x", "right side"),
+        ("-1,27", "decimal point, not a comma: '-1.27'"),
         ("lambda * x", "lam"),
         ("sqr(x)", "did you mean sqrt"),
         ("z", "The variable is x"),

@@ -123,7 +123,9 @@ class Value(Exercise):
                 "kind", f"Asked is {what}; you gave {_named_function(answer)}. Call it and hand in its value."
             )
         if isinstance(answer, str):
-            answer = _formula(answer, (), several=right.ndim == 1)()
+            read = _formula(answer, (), several=right.ndim == 1)
+            with _quiet():
+                answer = read()
         given = _array(answer, "Your answer")
         _check_kind(given, right, "")
         evidence = Evidence([right], [given], rtol=self.rtol, atol=self.atol)

@@ -87,6 +87,8 @@ def formula(text: str, variables: tuple[str, ...] = (), *, several: bool = False
         raise FormulaError(_unreadable(source, error)) from None
     except (ValueError, RecursionError, MemoryError):
         raise FormulaError(f"this cannot be read as a formula: {source[:60]!r}") from None
+    if not several and re.fullmatch(r"[-+]?\s*\d+\s*,\s*\d+", source):
+        raise FormulaError(f"write a decimal point, not a comma: {source.replace(',', '.')!r}")
     row = tree.body.elts if several and isinstance(tree.body, (ast.List, ast.Tuple)) else None
     for part in [tree.body] if row is None else row:
         _inspect(part, variables)
