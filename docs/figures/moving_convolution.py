@@ -93,8 +93,8 @@ def walk() -> str:
         label="moving-convolution",
         caption=(
             r"A $3 \times 3$ kernel with the columns $(1, 2, 1)$, $0$ and $(-1, -2, -1)$ on a picture of $7 \times 7$ numbers. "
-            r"Step through the output: the blue squares are multiplied with the kernel and added up; outside the picture "
-            r"stand zeros. Stride makes the squares leap, padding gives them a border to step on, dilation spreads them."
+            r"Step through the output, row by row and counted from 1: the blue squares are multiplied with the kernel and added up (the sum leaves out the "
+            r"column of zeros); outside the picture stand zeros. Stride makes the squares leap, padding gives them a border to step on, dilation spreads them."
         ),
         alt=(
             "A grid of seven by seven numbers with nine marked squares, and the grid of outputs with the number that they give. "

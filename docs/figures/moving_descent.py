@@ -40,7 +40,7 @@ def proximal() -> str:
             ),
             Control(
                 "trust",
-                r"trust $\lambda$",
+                r"price $\lambda$",
                 [0.4, 0.5, 0.65, 0.8, 1.0, 1.3, 1.6, 2.0, 2.6, 4.0, 6.5, 10.0],
                 7,
                 "{:g}".format,
@@ -82,7 +82,7 @@ def proximal() -> str:
     return moving.html(
         label="moving-proximal",
         caption=(
-            r"Move $\lambda$: the bowl around $w$ narrows or widens, and its lowest point (blue) is the next point; the orange "
+            r"The function is $f(u) = \ln(1 + e^{2u}) - 0.9\,u + 0.15\,u^2$. Move $\lambda$: the bowl around $w$ narrows or widens, and its lowest point (blue) is the next point; the orange "
             r"dot is where $f$ is then. With $\lambda \ge L = 1.3$ the bowl lies above $f$ and each step goes down at least as far "
             r"as [@sufficient-decrease] promises. Below $L/2 = 0.65$ the promise is none: its bound is positive."
         ),

@@ -26,6 +26,7 @@ _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s]+)(?=\))")
 _HEADER = re.compile(
     r"^/{3,}[ \t]*(\w+)[ \t]*(?:\|[ \t]*(.*?))?[ \t]*\n(?:[ ]{4}label:[ \t]*(\S+)[ \t]*\n)?", re.MULTILINE
 )
+_FOLDED = re.compile(r'^( *)\?{3} \w+ "(.*?)"\n((?:\1 {4}.*(?:\n|\Z))+)', re.MULTILINE)
 _FIGURE = re.compile(r'python exec="true"')
 
 
@@ -177,10 +178,18 @@ def _prose(
     for pattern, change in ((_HEADER, header), (citations.REFERENCE, reference), (_LINK, link)):
         text, prose = _replace(text, prose, pattern, change)
     text = re.sub(r"^/{3,}[ \t]*$\n?", "", text, flags=re.MULTILINE)
+    text = _FOLDED.sub(_folded, text)
     for name, meaning in math.MACROS.items():
         if name != "colon":  # the others are no commands of MathJax
             text = re.sub(rf"\\{name}(?![A-Za-z])", lambda _, m=meaning: m, text)  # type: ignore[misc]
     return text
+
+
+def _folded(match: re.Match[str]) -> str:
+    """Fold in HTML what the book folds: a notebook shows Markdown between the tags if blank lines set it off."""
+    indent, title, body = match.groups()
+    body = textwrap.indent(textwrap.dedent(body).strip("\n"), indent)
+    return f"{indent}<details><summary>{title}</summary>\n\n{body}\n\n{indent}</details>\n"
 
 
 def _replace(text: str, prose: str, pattern: re.Pattern[str], change: Any) -> tuple[str, str]:

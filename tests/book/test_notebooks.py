@@ -51,9 +51,21 @@ def test_the_words_of_a_notebook_are_plain_markdown(page):
     book = notebooks.notebook(page)
     words = "\n\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
     prose = pages.blank_code(words)
-    for left in (r"^/{3}", r"\[@", r"\]\((?!https?:|#)", r"^ {4}label:", r"\\arg(min|max)\b", r'exec="true"'):
+    for left in (
+        r"^/{3}",
+        r"\[@",
+        r"\]\((?!https?:|#)",
+        r"^ {4}label:",
+        r"\\arg(min|max)\b",
+        r'exec="true"',
+        r"^ *\?{3}",
+    ):
         assert not re.search(left, prose, re.MULTILINE), left
     assert words.startswith("# ")
+    hints = re.findall(r'^ *\?{3} tip "Hint"\n *(\w+ \w+)', page.text, re.MULTILINE)
+    for start in hints:
+        assert re.search(rf"^ {{4}}<details><summary>Hint</summary>\n\n {{4}}{start}", words, re.MULTILINE), start
+    assert words.count("<details>") == words.count("</details>") == page.text.count('??? tip "Hint"')
     for result in scan():
         if result.page == page.path:
             assert f'<a id="{result.label}"></a>\n**{result.name}' in words

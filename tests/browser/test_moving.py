@@ -215,7 +215,7 @@ def test_a_figure_moves_by_keyboard_and_says_so(visit):
     tab.open("chapters/descent/")
     figure = Figure(tab, "moving-proximal")
     slider = figure.root.locator("[data-control=trust]")
-    assert slider.evaluate("slider => slider.labels[0].textContent").startswith("trust")
+    assert slider.evaluate("slider => slider.labels[0].textContent").startswith("price")
     strokes = figure.root.locator(".moving-marks path")
     before = [strokes.evaluate_all("paths => paths.map(path => path.getAttribute('d'))"), figure.says("end")]
     slider.focus()

@@ -11,6 +11,7 @@ import pytest
 import derivable as dv
 from derivable.exercises import checking
 from derivable.exercises.checking import EXERCISES
+from derivable.exercises.exercise import Function
 
 SOURCE = Path(dv.__file__).parent
 
@@ -102,6 +103,36 @@ def test_a_compiled_function_that_cannot_take_functions_is_told_so():
 )
 def test_answers_of_the_wrong_kind(answer, finding):
     assert dv.exercises.check("descent.3", answer).finding == finding
+
+
+def test_names_that_changed_places_are_seen_though_another_is_spelled_otherwise():
+    result = dv.exercises.check("autodiff.3", lambda X, A, Y: Y @ X.T)
+    assert result.finding == "exchanged"
+    assert dv.exercises.check("autodiff.3", lambda A, X, Y: Y @ X.T)
+
+
+def test_an_array_may_be_given_as_text():
+    assert dv.exercises.check("autodiff.1", "2 * exp(2) + 1/2, exp(2) − 1/4")
+    assert dv.exercises.check("convolution.1", "[1, 1, 2, -4]")
+    assert "one number" in dv.exercises.check("convolution.1", "4").message
+    assert "infinite" in dv.exercises.check("activations.8", "1/0").message  # and no warning of NumPy's
+
+
+def test_what_is_off_by_just_as_much_as_asked_is_accepted_on_both_sides_of_rounding():
+    for g, d in (([8.1, 3], [0, 1]), ([7.9, 3], [0, 1]), ([8, 3.1], [1, 0]), ([8, 2.9], [1, 0])):
+        assert dv.exercises.check("autodiff.6", (g, d)), (g, d)
+
+
+def test_a_step_that_keeps_the_value_is_not_said_to_lower_it():
+    assert "leaves f" in dv.exercises.check("descent.5", (np.diag([20.0, 0.0]), [0.05, 0.0])).message
+
+
+def test_every_number_that_is_an_argument_takes_more_than_one_value():
+    for exercise in EXERCISES.values():
+        if isinstance(exercise, Function):
+            for name, values in zip(exercise.variables, zip(*exercise.all_cases(), strict=True), strict=True):
+                if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+                    assert len(set(values)) > 1, f"{exercise.id} accepts a constant in place of {name}"
 
 
 def test_an_answer_that_writes_into_its_arguments_is_refused():

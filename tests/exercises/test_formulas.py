@@ -36,6 +36,19 @@ def test_greek_letters_and_words_are_the_same():
     assert formula("π")() == math.pi
 
 
+def test_signs_as_the_book_prints_them_are_read():
+    assert formula("−x · 2 × x − 1", ("x",))(3.0) == -19.0
+
+
+def test_a_row_of_formulas_is_read_where_one_is_asked():
+    for text in ("[1, sqrt(4) * x]", "(1, 2 * x)", "1, x + x"):
+        assert formula(text, ("x",), several=True)(3.0) == [1.0, 6.0]
+        with pytest.raises(FormulaError, match="only arithmetic"):
+            formula(text, ("x",))
+    with pytest.raises(FormulaError, match="only arithmetic"):
+        formula("[1, [2]]", several=True)
+
+
 def test_arrays_go_through():
     x = np.array([1.0, 4.0], dtype=np.float32)
     assert np.array_equal(formula("sqrt(x) + x", ("x",))(x), [2.0, 6.0])
@@ -60,6 +73,8 @@ def test_a_large_power_is_a_float_and_quick():
         ("  ", "empty"),
         ("f(x) = x", "right side"),
         ("y = x", "right side"),
+        ("dy/dx = x", "right side"),
+        ("-1,27", "decimal point, not a comma: '-1.27'"),
         ("lambda * x", "lam"),
         ("sqr(x)", "did you mean sqrt"),
         ("z", "The variable is x"),

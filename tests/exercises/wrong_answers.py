@@ -126,6 +126,9 @@ WRONG = {
         ("clip(w - lam * g, lo, hi)", "factor", "not λg"),
         ("clip(w + g / lam, lo, hi)", "argument", "−g in place of g"),
         ("clip(w, lo, hi) - g / lam", "order", "First the step"),
+        ("clip(w - g / lam, lo, 1)", "ignored", "depend on hi"),
+        ("clip((w - g) / lam, lo, hi)", "entries", "yours is"),
+        ("maximum(w - g / lam, lo)", "one side", "upper one"),
     ],
     "descent.7": [
         (lambda f, gradient, w, eta: eta, "value|special case|entries", "right"),
@@ -216,7 +219,7 @@ WRONG = {
     ],
     "autodiff.2": [
         (lambda a, b, c, d: np.array([a / c, (a * d - b * c) / c**2]), "sign", "wrong sign"),
-        (lambda a, b, c, d: a / c, "shape", "one number"),
+        (lambda a, b, c, d: a / c, "reduced", "index 0 alone"),
         (lambda a, b, c, d: np.array([(b * c - a * d) / c**2, a / c]), "reversed", "reverse order"),
         (lambda a, b, c, d: np.array([a / c, b / c]), "ignored", "does not depend on d"),
     ],
@@ -243,7 +246,8 @@ WRONG = {
         (([8.0, 3.0], [1.0, 1.0]), "right", "not fooled"),
         (([8.0, 4.0], [1.0, 1.0]), "slope", "slope 1"),
         (([8.0, 4.0], [0.0, 0.0]), "zero", "must not be 0"),
-        ([8.0, 4.0], "shape", "(2)"),
+        ([8.0, 4.0], "shape", "is one number; asked is (2,)"),
+        (([8.05, 3.0], [0.0, 1.0]), "right", "or nearly"),
     ],
     "autodiff.7": [
         ("x / (5 * x**4 + p)", "sign", "x must fall"),
@@ -255,7 +259,7 @@ WRONG = {
         (lambda s, l: next(r for r in range(10**6) if math.comb(s + r, s) > l), "strict", "at least l"),
         (lambda s, l: l - 1, "ignored", "does not depend on s"),
         (lambda s, l: 1 + next(r for r in range(10**6) if math.comb(s + r, s) >= l), "off by one", "too large by 1"),
-        ("l", "kind", "formula cannot"),
+        ("l", "kind", "not a formula"),
     ],
     "autodiff.9": [
         (lambda x, n: 0.5 / math.sqrt(x), "limit", "n = 0"),
@@ -295,12 +299,14 @@ WRONG = {
     "convolution.6": [
         ([1.0, 3.0, 1.0], "invertible", "can be undone"),
         ([1.0, 0.0, 1.0], "positive", "above 0"),
-        ([1.0, 1.0], "shape", "(3)"),
+        ([1.0, 1.0], "shape", "(3,)"),
     ],
     "convolution.7": [
         (([0.0, 0, 1, 0, 0], [1.0, 2, 3]), "commutes", "border"),
         (([1.0, 0, 1, 0, 0], [1.0, 2, 3]), "border", "begin and end"),
         (([0.0, 0, 0, 0, 0], [1.0, 2, 3]), "commutes", "x is 0"),
+        (([0.0, 0, 0, 1, 0], [1.0, 2, 0]), "commutes", "h[2], the tap"),
+        (([[0.0, 0, 0, 1, 0]], [1.0, 2, 3]), "shape", "a row of numbers"),
         (([0.0, 1, 0], [1.0, 2, 3]), "size", "5 to 50"),
     ],
     "convolution.8": [
@@ -308,6 +314,7 @@ WRONG = {
         (lambda k, n, s: k, "ignored", "n'/2"),
         (lambda k, n, s: k // s, "divided", "wraps round"),
         (lambda k, n, s: k - n // s, "value|special case|terms|shift", ""),
+        (lambda k, n, s: max(k % (n // s), n // s - k % (n // s)), "special case|value", "right is"),
     ],
     "stochastic.1": [
         (7.0, "off by one", "n − 1"),
@@ -376,7 +383,7 @@ WRONG = {
         ([1, 0, 9, 1], "close", "more than 1"),
         ([0, 0, 9, 1], "curvature", "between 0 and 10"),
         ([1, 9, 0, 10], "curvature", "the order is a₁, c₁, a₂, c₂"),
-        ([1, 0, 9], "shape", "(4)"),
+        ([1, 0, 9], "shape", "(4,)"),
     ],
     "generalization.1": [
         ("p", "luck", "1/K"),

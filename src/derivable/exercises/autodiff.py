@@ -34,7 +34,7 @@ def _fooled_test(answer: Any) -> None:
     g, d = array_of(answer[0], "The gradient g", (2,)), array_of(answer[1], "The direction d", (2,))
     right = np.array([8.0, 3.0])  # of w1² + 3 w1 w2 at (1, 2)
     error = right - g
-    if np.linalg.norm(error) < 0.1:
+    if np.linalg.norm(error) < 0.1 * (1 - 1e-9):  # 8.1 − 8 is a little less than 0.1, and 3.1 − 3 a little more
         raise refuse(
             "right", "Your g is the gradient, or nearly: then the test is not fooled, it is right. Take a wrong one."
         )
@@ -254,6 +254,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 "weights",
                 lambda f, x, h: (4 * _central(f, x, h) + _central(f, x, 2 * h)) / 5,
                 "The weights add up to 1, but the h²-terms do not cancel: one weight must be negative.",
+            ),
+            Mistake(
+                "divisor",
+                lambda f, x, h: (4 * _central(f, x, h) - 2 * _central(f, x, 2 * h)) / 3,
+                "C_2h is (f(x + 2h) − f(x − 2h))/(4h): the two points are 4h apart, not 2h.",
             ),
         ),
     ),

@@ -73,6 +73,8 @@ def _moved_border(answer: Any) -> None:
             if not np.any(x)
             else "h is 0"
             if not np.any(h)
+            else "x[n − 2] does come to the border, but h[2], the tap that reaches beyond it, is 0"
+            if x[-2] != 0
             else "nothing of your x meets the border"
         )
         raise refuse(
@@ -244,6 +246,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 "The last inputs may be read by no output. Their adjoint is 0, and they belong to the answer: it has n numbers.",
             ),
             Mistake(
+                "stride",
+                lambda h, y_bar, s, n: _back(h, y_bar, 1, n),
+                "This is for stride 1. Output i read the inputs from s i on: its shares go back to s i + k, not to i + k.",
+            ),
+            Mistake(
                 "overwritten",
                 lambda h, y_bar, s, n: _overwritten(h, y_bar, s, n),
                 "Where windows overlap, a later share replaces an earlier one. An adjoint is a sum: use +=.",
@@ -270,7 +277,7 @@ EXERCISES: tuple[Exercise, ...] = (
         "commute on x.",
         hints=(
             "An output looks one place to each side. What does the last output see before and after the shift?",
-            "Put something at the last place but one: after the shift it stands at the border, and half of its blur falls off.",
+            "Put something at the last place but one: after the shift it stands at the border, and a part of its blur falls off.",
         ),
         test=_moved_border,
         says="for one 0 at each end does not shield the border from the shift",

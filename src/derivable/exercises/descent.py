@@ -39,9 +39,11 @@ def _sign_step_goes_up(answer: Any) -> None:
     new = w - 0.1 * np.sign(g)
     before, after = w @ A @ w / 2, new @ A @ new / 2
     if after <= before:
+        same = np.isclose(after, before, rtol=1e-4)
+        moves = f"leaves f at about {before:.4g}" if same else f"lowers f, from {before:.4g} to {after:.4g}"
         raise refuse(
             "falls",
-            f"The sign step lowers f, from {before:.4g} to {after:.4g}. The step falls by 0.1‖g‖₁ and rises by ½⟨d, A d⟩: make the "
+            f"The sign step {moves}. The step falls by 0.1‖g‖₁ and rises by ½⟨d, A d⟩: make the "
             "second large along the direction d of the step, where the gradient is not.",
         )
 
@@ -150,7 +152,9 @@ EXERCISES: tuple[Exercise, ...] = (
         variables=("eta", "L", "eps"),
         right=_steps_needed,
         cases=((0.5, 1.0, 0.1), (0.5, 1.0, 0.25), (1.9, 1.0, 0.01), (0.1, 2.0, 1e-6), (0.01, 1.0, 0.5)),
-        random=lambda rng: (float(rng.uniform(0.02, 1.9)), 1.0, float(10 ** rng.uniform(-8, -0.5))),
+        random=lambda rng: (lambda L: (float(rng.uniform(0.02, 1.9)) / L, L, float(10 ** rng.uniform(-8, -0.5))))(
+            float(rng.uniform(0.5, 4))
+        ),
         mistakes=(
             Mistake(
                 "rounded",
@@ -269,7 +273,13 @@ EXERCISES: tuple[Exercise, ...] = (
             (np.array([0.5, 0.5]), np.array([1.0, -4.0]), 4.0, 0.0, 1.0),
             (np.array([0.0, 1.0, 0.2]), np.array([3.0, -1.0, 0.1]), 2.0, 0.0, 1.0),
         ),
-        random=lambda rng: (rng.normal(size=4), 3 * rng.normal(size=4), float(rng.uniform(0.5, 4)), -0.5, 1.0),
+        random=lambda rng: (
+            rng.normal(size=4),
+            3 * rng.normal(size=4),
+            float(rng.uniform(0.5, 4)),
+            -float(rng.uniform(0.2, 1)),
+            float(rng.uniform(0.2, 1.5)),
+        ),
         mistakes=(
             Mistake(
                 "ignored",
@@ -280,6 +290,16 @@ EXERCISES: tuple[Exercise, ...] = (
                 "order",
                 lambda w, g, lam, lo, hi: np.clip(w, lo, hi) - g / lam,
                 "First the step, then the box: here the step may leave the box again.",
+            ),
+            Mistake(
+                "one side",
+                lambda w, g, lam, lo, hi: np.maximum(w - g / lam, lo),
+                "This keeps u above the lower end of the box only. It has an upper one, too.",
+            ),
+            Mistake(
+                "one side",
+                lambda w, g, lam, lo, hi: np.minimum(w - g / lam, hi),
+                "This keeps u below the upper end of the box only. It has a lower one, too.",
             ),
             Mistake(
                 "factor",

@@ -359,8 +359,11 @@ def shape(evidence: Evidence) -> Finding | None:
                 return Finding("not reduced", f"You gave the parts; asked is their {name}, one number.")
         return Finding("shape", f"Asked is one number; your answer is an array of shape {g.shape}{where}.")
     if g.ndim == 0:
-        for name, reduce in (("sum", np.sum), ("mean", np.mean), ("maximum", np.max)):
-            if all(evidence.close(a, _attempt(reduce, b)) for a, b in zip(evidence.given, evidence.right, strict=True)):
+        parts: list[tuple[str, Callable[[np.ndarray], Any]]] = [("sum", np.sum), ("mean", np.mean)]
+        parts += [(f"entry with index {i} alone", operator.itemgetter(i)) for i in range(r.size if r.ndim == 1 else 0)]
+        parts.append(("maximum", np.max))  # last: it is also an entry
+        for name, part in parts:
+            if all(evidence.close(a, _attempt(part, b)) for a, b in zip(evidence.given, evidence.right, strict=True)):
                 return Finding(
                     "reduced", f"You gave the {name}; asked are the numbers themselves, an array of shape {r.shape}."
                 )
@@ -393,7 +396,7 @@ def _window(evidence: Evidence, g: np.ndarray, r: np.ndarray) -> str | None:
         (g, r, "Your answer holds the right numbers with a rim around them that must go"),
         (r, g, "Your answer holds only a part of the numbers asked"),
     ):
-        if all(a >= b for a, b in zip(outer.shape, inner.shape, strict=True)):
+        if inner.size and all(a >= b for a, b in zip(outer.shape, inner.shape, strict=True)):
             spans = [range(a - b + 1) for a, b in zip(outer.shape, inner.shape, strict=True)]
             for start in itertools.islice(itertools.product(*spans), 200):
                 cut = tuple(slice(s, s + n) for s, n in zip(start, inner.shape, strict=True))
@@ -420,16 +423,14 @@ def not_finite(evidence: Evidence) -> Finding | None:
         kind += f" at index {position[0] if len(position) == 1 else position}"
     agreement = evidence.agreement
     others = [a for a, b in zip(agreement, bad, strict=True) if not b]
-    where = _where(evidence, bad) or (
-        f"at {_case(evidence.names, evidence.cases[index])}" if evidence.names else "everywhere"
-    )
+    where = _where(evidence, bad) or (f"at {_case(evidence.names, evidence.cases[index])}" if evidence.names else "")
     reason = (
         "0/0, ∞/∞, ∞ − ∞, or a logarithm or root of a negative number"
         if kind[0] == "N"
         else "an overflow or a division by 0"
     )
     tail = " The other cases are right." if others and all(others) else ""
-    return Finding("not finite", f"Your answer is {kind} {where}: {reason}?{tail}")
+    return Finding("not finite", f"Your answer is {kind}{' ' if where else ''}{where}: {reason}?{tail}")
 
 
 def negated(evidence: Evidence) -> Finding | None:
@@ -461,8 +462,8 @@ def factor(evidence: Evidence) -> Finding | None:
     """A constant factor."""
     ratios = _ratios(evidence)
     c = None if ratios is None else _constant(ratios)
-    if c is None or math.isclose(c, 1, rel_tol=1e-12):
-        return None
+    if c is None or math.isclose(c, 1, rel_tol=1e-6) or not 1e-6 < abs(c) < 1e6:
+        return None  # nearly 1 is a matter of digits; and what is next to nothing is rounding, not a factor
     name, inverse = _named(c, evidence.single), _named(1 / c, evidence.single)
     if name is None and (evidence.single or abs(c - 1) < 1e-3):
         return None
@@ -779,21 +780,47 @@ def independent(evidence: Evidence) -> Finding | None:
     """The answer does not look at one of its arguments."""
     if evidence.answer is None or evidence.reference is None or len(evidence.cases) < 2:
         return None
+    count = len(evidence.cases)
+    # Every case is a starting point: an answer that is cut to a box, say, does not move in the middle of a wall.
+    pairs = [(i, (i + step) % count) for step in range(1, min(count, 4)) for i in range(count)]
     for k, name in enumerate(evidence.names):
-        counted = moved = 0
-        for a, b in itertools.islice(itertools.permutations(evidence.cases, 2), 12):
+        right_moves = False
+        for i, j in pairs:
+            a, b = evidence.cases[i], evidence.cases[j]
             if _kind(a[k]) not in ("int", "float") or a[k] == b[k]:
                 continue
             mixed = (*a[:k], b[k], *a[k + 1 :])
-            right, was = _call(evidence.reference, mixed), _call(evidence.reference, a)
-            if right is None or was is None or evidence.close(right, was):
+            right = _call(evidence.reference, mixed)
+            if right is None:
                 continue
-            given, before = _call(evidence.answer, mixed), _call(evidence.answer, a)
-            counted += 1
-            moved += given is None or before is None or not evidence.close(given, before)
-        if counted and not moved:
-            return Finding("ignored", f"Your answer does not depend on {name}; the right one does.")
+            given = _call(evidence.answer, mixed)
+            if given is None or not evidence.close(given, evidence.given[i]):
+                break
+            right_moves |= not evidence.close(right, evidence.right[i])
+        else:
+            if right_moves:
+                return Finding("ignored", f"Your answer does not depend on {name}; the right one does.")
     return None
+
+
+def whole_numbers(evidence: Evidence) -> Finding | None:
+    """An array of integers, which cuts off what is written into it."""
+    cut = False
+    for g, r in zip(evidence.given, evidence.right, strict=True):
+        if g.shape != r.shape or not g.ndim or r.dtype.kind != "f":
+            return None
+        if evidence.close(g, r):
+            continue
+        if g.dtype.kind not in "iu" or np.all(r == np.round(r)):
+            return None
+        cut = True
+    if not cut:
+        return None
+    return Finding(
+        "whole numbers",
+        "Your answer holds whole numbers only; the right one has fractions. An array of integers, such as "
+        "np.zeros(n, dtype=int), cuts off what is written into it.",
+    )
 
 
 def entries(evidence: Evidence) -> Finding | None:
@@ -868,7 +895,10 @@ def precision(evidence: Evidence) -> Finding | None:
         return None
     digits = max(int(-math.log10(worst)), 1)
     if any(g.dtype in (np.float32, np.complex64) for g in evidence.given) and worst < 1e-5:
-        return Finding("precision", "Your answer was computed in single precision: it is right to about 7 digits only.")
+        return Finding(
+            "precision",
+            "Your answer was computed in single precision: it is right to about 7 digits only. Use float64.",
+        )
     for places in range(1, 12):
         if evidence.given_is(partial(np.round, decimals=places)):
             return Finding(
@@ -909,7 +939,11 @@ def _there(evidence: Evidence, wrong: list[bool]) -> str:
     for diagnoser in (sign, factor, fixed, argument_factor, constant_shift, other_arguments, other_function):
         finding = diagnoser(part)
         if finding is not None:
-            return " There: " + finding.message[0].lower() + finding.message[1:].replace(", in every case tried", "")
+            return (
+                " Where it is wrong: "
+                + finding.message[0].lower()
+                + finding.message[1:].replace(", in every case tried", "")
+            )
     return ""
 
 
@@ -942,6 +976,7 @@ DIAGNOSERS: tuple[Callable[[Evidence], Finding | None], ...] = (
     arrangement,
     other_arguments,
     independent,
+    whole_numbers,
     precision,
     entries,
     special_case,

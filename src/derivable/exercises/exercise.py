@@ -9,6 +9,7 @@ answer: `judge` returns None if it is right and otherwise a [`Finding`][derivabl
 from __future__ import annotations
 
 import inspect
+import itertools
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -122,7 +123,9 @@ class Value(Exercise):
                 "kind", f"Asked is {what}; you gave {_named_function(answer)}. Call it and hand in its value."
             )
         if isinstance(answer, str):
-            answer = _formula(answer, ())()
+            read = _formula(answer, (), several=right.ndim == 1)
+            with _quiet():
+                answer = read()
         given = _array(answer, "Your answer")
         _check_kind(given, right, "")
         evidence = Evidence([right], [given], rtol=self.rtol, atol=self.atol)
@@ -183,7 +186,7 @@ class Function(Exercise):
         signature = f"({', '.join(self.variables)})"
         if isinstance(answer, str):
             if not self.formulas:
-                return Finding("kind", f"Asked is a Python function of {signature}; a formula cannot say it.")
+                return Finding("kind", f"Asked is a Python function of {signature}, not a formula as text.")
             answer = _formula(answer, self.variables)
         if not callable(answer):
             how = "the function itself, not its value" + (", or a formula as text" if self.formulas else "")
@@ -252,9 +255,9 @@ class Witness(Exercise):
 # ------------------------------------------------------------------------------- looking at an answer
 
 
-def _formula(text: str, variables: tuple[str, ...]) -> Callable[..., Any]:
+def _formula(text: str, variables: tuple[str, ...], several: bool = False) -> Callable[..., Any]:
     try:
-        return formula(text, variables)
+        return formula(text, variables, several=several)
     except FormulaError as error:
         raise refuse("formula", str(error)[0].upper() + str(error)[1:]) from None
 
@@ -313,7 +316,12 @@ def _check_signature(answer: Callable[..., Any], variables: tuple[str, ...]) -> 
         taken = ", ".join(signature.parameters)
         raise refuse("arguments", f"Your function takes ({taken}); it is called with ({wanted}).") from None
     names = tuple(signature.parameters)[: len(variables)]
-    if names != variables and set(names) == set(variables):
+    # Two that change places are enough: the third may only be spelled otherwise.
+    crossed = any(
+        names[i] == variables[j] and names[j] == variables[i] and i != j
+        for i, j in itertools.combinations(range(len(names)), 2)
+    )
+    if crossed or (names != variables and set(names) == set(variables)):
         raise refuse(
             "exchanged", f"Your function takes ({', '.join(names)}), in this order; it is called with ({wanted})."
         )
@@ -386,8 +394,11 @@ def array_of(value: Any, subject: str, shape: tuple[int | None, ...] | None = No
     if shape is not None and (
         array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True))
     ):
-        wanted = "a number" if shape == () else "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-        raise refuse("shape", f"{subject} has the shape {array.shape}; asked is {wanted}.")
+        lengths = ", ".join("any" if n is None else str(n) for n in shape)
+        special: dict[tuple[int | None, ...], str] = {(): "a number", (None,): "a row of numbers"}
+        wanted = special.get(shape, f"({lengths}{',' * (len(shape) == 1)})")
+        yours = f"has the shape {array.shape}" if array.ndim else "is one number"
+        raise refuse("shape", f"{subject} {yours}; asked is {wanted}.")
     if not np.all(np.isfinite(array)):
         raise refuse("not finite", f"{subject} holds a NaN or an infinity.")
     return array.astype(np.float64)

@@ -41,6 +41,7 @@ COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }  # fmt: skip
+TYPESET = str.maketrans("−·×", "-**")  # signs as this book prints them, and as they are copied from it
 LONGEST = 1000
 
 
@@ -48,13 +49,15 @@ class FormulaError(ValueError):
     """A text that is not a formula in the exercise's variables. The message says which part is not, and why."""
 
 
-def formula(text: str, variables: tuple[str, ...] = ()) -> Callable[..., Any]:
+def formula(text: str, variables: tuple[str, ...] = (), *, several: bool = False) -> Callable[..., Any]:
     """Return the function that a formula says.
 
     Args:
         text: arithmetic in Python's spelling. Names are the variables, `pi`, `e`, and NumPy's elementary functions,
             with or without `np.` in front. A variable such as `eta` may be written η.
         variables: the names that stand for the function's arguments, in their order.
+        several: whether the text may be a row of formulas, as in `"[1, sqrt(2)]"` or `"1, sqrt(2)"`; the function then
+            returns a list.
 
     Returns:
         A function of the variables. Numbers in the text are floats.
@@ -71,12 +74,12 @@ def formula(text: str, variables: tuple[str, ...] = ()) -> Callable[..., Any]:
         #> 1.8
         ```
     """
-    source = text.strip()
+    source = text.strip().translate(TYPESET)
     if not source:
         raise FormulaError("the formula is empty")
     if len(source) > LONGEST:
         raise FormulaError(f"the formula is longer than {LONGEST} characters")
-    if re.match(r"^\w+(\s*\([^=]*\))?\s*=[^=]", source):
+    if re.match(r"^[\w/]+(\s*\([^=]*\))?\s*=[^=]", source):
         raise FormulaError(f"give only the right side of the equation, not {source!r}")
     try:
         tree = ast.parse(source, mode="eval")
@@ -84,10 +87,15 @@ def formula(text: str, variables: tuple[str, ...] = ()) -> Callable[..., Any]:
         raise FormulaError(_unreadable(source, error)) from None
     except (ValueError, RecursionError, MemoryError):
         raise FormulaError(f"this cannot be read as a formula: {source[:60]!r}") from None
-    _inspect(tree.body, variables)
+    if not several and re.fullmatch(r"[-+]?\s*\d+\s*,\s*\d+", source):
+        raise FormulaError(f"write a decimal point, not a comma: {source.replace(',', '.')!r}")
+    row = tree.body.elts if several and isinstance(tree.body, (ast.List, ast.Tuple)) else None
+    for part in [tree.body] if row is None else row:
+        _inspect(part, variables)
 
     def function(*values: Any) -> Any:
-        return _evaluate(tree.body, dict(zip(variables, values, strict=True)))
+        named = dict(zip(variables, values, strict=True))
+        return _evaluate(tree.body, named) if row is None else [_evaluate(part, named) for part in row]
 
     function.__name__ = source
     return function
