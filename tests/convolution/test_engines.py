@@ -84,6 +84,22 @@ def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
             assert_allclose(got, want, rtol=0, atol=tolerance * 4 * np.sqrt(terms), err_msg=message)
 
 
+@pytest.mark.parametrize("method", ["implicit", "unpacked"], indirect=True)
+def test_one_tap_may_meet_nothing_but_padding(method):
+    """The sizes let one take the tap for one that meets every number in its own place."""
+    rng = np.random.default_rng(9)
+    one = (1, 1, 1)
+    x, w, bias, two = arrays(rng, np.float64, (2, 9, 1, 1, 100), (10, 9, 1, 1, 1), (10,), (9, 10, 1, 2, 1))
+    got = run_convolution(x, w, bias, (1, 1, 100), (1, 3, 1), (0, 1, 0), one, 1, method)
+    assert_array_equal(got, np.broadcast_to(bias[:, None, None, None], (2, 10, 1, 1, 100)))
+    # A row is spread to the rows 0 and 1. Of these and three more, without a tap, the first four are cut off.
+    got = run_input_gradient(x, two, bias, (1, 1, 100), (1, 4, 1), (0, 4, 0), one, 1, method)
+    assert_array_equal(got, np.broadcast_to(bias[:, None, None, None], (2, 10, 1, 1, 100)))
+    x, g = arrays(rng, np.float64, (2, 9, 1, 4, 5), (2, 10, 1, 5, 8))
+    got = run_kernel_gradient(g, x, one, one, (0, 0, 0), one, 1, method)[:, :, 0, 0, 0]
+    assert_allclose(got, np.einsum("nohw,nchw->oc", g[:, :, 0, :4, :5], x[:, :, 0]), rtol=0, atol=1e-13)
+
+
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
 @pytest.mark.parametrize("method", WAYS, indirect=True)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

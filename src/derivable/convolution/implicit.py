@@ -350,7 +350,8 @@ def pack_block(  # type: ignore[no-untyped-def]
     vector = lanes(x)
     width = VECTORS * vector
     p = first
-    if taps.shape[0] == 1 and x_shape[2:] == out_shape[2:] == (1, 1, x_shape[4]) and stride[2] == 1 and taps[0, 2] == 0:
+    itself = taps.shape[0] == 1 and taps[0, 0] == taps[0, 1] == taps[0, 2] == 0  # the tap meets, not a neighbour
+    if itself and x_shape[2:] == out_shape[2:] == (1, 1, x_shape[4]) and stride[2] == 1:
         tiles = (last - first) // width
         plane = x_shape[4]
         pack_straight(x, (first_channel + k) * plane + first, plane, depth, tiles, patches, pitch)
@@ -586,7 +587,8 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
     """
     out_channels, channels = out.shape[:2]
     per_group = out_channels // groups
-    if math.prod(out.shape[2:]) == 1 and not any(before):
+    ends = all((o - 1) * s < n for o, s, n in zip(g.shape[2:], stride, x.shape[2:], strict=True))
+    if math.prod(out.shape[2:]) == 1 and not any(before) and ends:  # none meets padding, before or behind
         # Every output meets one number of each channel. Those that are met, side by side, are one long row.
         met = tuple(slice(0, (n - 1) * s + 1, s) for n, s in zip(g.shape[2:], stride, strict=True))
         x = np.ascontiguousarray(x[:, :, *met]).reshape(*x.shape[:2], 1, 1, -1)
