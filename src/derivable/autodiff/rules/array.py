@@ -586,5 +586,9 @@ def _register_kernels() -> None:
     def _scatter(x: Kind, y: Kind, w: Kind) -> Forms:
         return Forms(Kind(x.dtype, w.ndim), "scatter(x, y, w)", ["g[y]", None, None], "scatter(dx, y, w)")
 
+    @define("latest", "x, y, w", kernels.latest)
+    def _latest(x: Kind, y: Kind, w: Kind) -> Forms:
+        return Forms(x, "latest(x, y, w)", ["latest(g, y, w)", None, None], "latest(dx, y, w)")
+
 
 _register_kernels()

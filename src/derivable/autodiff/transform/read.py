@@ -73,7 +73,7 @@ class Inner:
         self.source = Source(node.name, node, outer.lines, outer.file, outer.first, lookup, dict.fromkeys(self.given))
 
 
-LISTS = "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
+LISTS = "use a tuple, or an array: np.array of it, or np.zeros filled by a loop"
 
 
 class Static:
@@ -163,7 +163,10 @@ class Reader:
         if isinstance(binding, Static) and isinstance(binding.value, (bool, int, float, np.generic)):
             return self.constant(binding.value)
         what = "a tuple" if isinstance(binding, tuple) else repr(getattr(binding, "value", binding))
-        raise self.refuse(f"{ast.unparse(node)!r} is {what} where a number or an array is needed", "unpack it first")
+        remedy = "use the numbers in it, by a name or as an argument"
+        if isinstance(binding, tuple):
+            remedy = "unpack it first, or make an array of it with np.array"
+        raise self.refuse(f"{ast.unparse(node)!r} is {what} where a number or an array is needed", remedy)
 
     def statements(self, body: list[Any]) -> None:
         for node in body:
@@ -330,11 +333,11 @@ class Reader:
                 f"{ast.unparse(target)} cannot be changed in place", "assign to a name or to an element of an array"
             )
         if op in "+-":
-            self.write(array, index, value, op)
+            self.write(array, index, value, op, value)
         else:
-            self.write(array, index, self.operate(op, [self.element(array, index, copy=True), value]), "")
+            self.write(array, index, self.operate(op, [self.element(array, index, copy=True), value]), "", value)
 
-    def write(self, array: Value, index: list[Any], value: Value, aug: str) -> None:
+    def write(self, array: Value, index: list[Any], value: Value, aug: str, source: Value | None = None) -> None:
         if array.kind.ndim == 0:
             raise self.refuse("a number has no elements to write to", "assign to an element of an array")
         for frame_value in self.arguments:
@@ -343,19 +346,15 @@ class Reader:
                     f"this writes to {frame_value.name}, an argument of the function that is differentiated",
                     f"begin with {frame_value.name} = {frame_value.name}.copy()",
                 )
-        sliced = part_of(array) or any(tag == "s" and any(which) for tag, which in index)
-        if aug and value.kind.ndim and value.roots & array.roots and part_of(value) and sliced:
-            raise self.refuse(
-                "the two slices may overlap, and then NumPy and Numba give different results",
-                "copy the right-hand side, as in y[1:] += y[:-1].copy()",
-            )
         if aug and any(tag in "am" for tag, _ in index):
             value = self.operate(aug, [self.element(array, index), value])
             aug = ""
         pattern, values = self.split(index)
         for leaf in [*values, value]:
             leaf.used = leaf.used
-        self.block.statements.append(Write(array, pattern, values, value, aug, line=self.line, block=self.block))
+        self.block.statements.append(
+            Write(array, pattern, values, value, aug, source, line=self.line, block=self.block)
+        )
 
     # ------------------------------------------------------------------------------------------ control flow
 
@@ -1228,10 +1227,13 @@ class Reader:
         if isinstance(python, (type(len), type, np.ufunc)) or (getattr(python, "__module__", "") or "").startswith(
             ("numpy", "math")
         ):
-            raise self.refuse(
-                f"no derivative of {getattr(function, '__name__', function)} is known",
-                "write it in terms of others, or give it a derivative with custom_derivative",
-            )
+            word = getattr(function, "__name__", str(function))
+            remedy = "write it in terms of others, or give it a derivative with custom_derivative"
+            if function in (np.ndindex, np.ndenumerate):
+                remedy = "loop over range(a.shape[0]), and so on"
+            elif getattr(function, "__module__", "") == "builtins" and getattr(np, word, None) in array_rules.FUNCTIONS:
+                word, remedy = f"Python's {word}", f"use np.{word}"
+            raise self.refuse(f"no derivative of {word} is known", remedy)
         return self.inline(function, args, named, node)
 
     def method(self, node: ast.Call, base: Value) -> Any:
@@ -1428,16 +1430,6 @@ def unread_output(value: Value) -> bool:
         return False
     rule = ELEMENTWISE[let.op]
     return not any(re.search(r"\bz\b", text or "") for text in (*rule.partials, rule.edge))
-
-
-def part_of(value: Value) -> bool:
-    """Tell whether an array is a slice with bounds of another one."""
-    while isinstance(value.define, Let) and value.define.op in ("copy", "getitem"):
-        let = value.define
-        if let.op == "getitem" and any(tag == "s" and any(which) for tag, *which in let.info["pattern"]):
-            return True
-        value = let.args[0]
-    return False
 
 
 def escapes(node: Any, name: str) -> bool:
