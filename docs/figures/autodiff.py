@@ -59,8 +59,8 @@ def graph() -> str:
 def backward(output: int) -> str:
     """Draw one function with its adjoints."""
     words = (
-        "Backwards through $f_1$. Below the first row, the number at the head of an edge is what its lower end sends "
-        "up: adjoint times partial derivative. What arrives at $w_2$, $-0.4913$ and $0.105$, adds up to "
+        "Backwards through $f_1$. The values are green and stand below a node. At the head of each edge stands, in "
+        "orange, what its lower end sends up: adjoint times partial derivative. What arrives at $w_2$, $-0.4913$ and $0.105$, adds up to "
         "$\\partial f_1/\\partial w_2 = -0.3863$.",
         "Backwards through $f_2$. At $w_1$ arrive $\\frac13$ from the logarithm and $4$ from the square: "
         "$\\partial f_2/\\partial w_1 = \\frac{13}{3}$.",

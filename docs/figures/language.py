@@ -120,6 +120,7 @@ def writing(a):
     b[1:] = a[1:] ** 2
     for i in range(1, 3):
         b[i] += b[i - 1] * a[i]
+    b[:-1] = b[1:]
     return np.sum(b * b)
 
 
@@ -265,6 +266,13 @@ def two_names(a):
     return np.sum(c) + np.sum(b)
 
 
+def beside(a):
+    """`+=`, `*=` and the like where both sides are parts of one array"""
+    b = a.copy()
+    b[1:] += b[:-1]
+    return np.sum(b)
+
+
 def unknown(a):
     """functions without a rule"""
     return np.sum(np.convolve(a, a))
@@ -281,7 +289,7 @@ def printing(x):
     return x
 
 
-REFUSED = [attempt, table, lists, appended, recursion, argument, two_names, unknown, method, printing]
+REFUSED = [attempt, table, lists, appended, recursion, argument, two_names, beside, unknown, method, printing]
 
 
 def kind(f):

@@ -472,6 +472,8 @@ def test_a_function_without_source_is_refused():
 def test_bad_argnums():
     with pytest.raises(ValueError, match="argnum is 1"):
         dv.grad(cubic, 1)
+    with pytest.raises(TypeError, match="argnum of hessian must be one int"):
+        dv.hessian(lambda x, y: x * y, (0, 1))
     with pytest.raises(TypeError, match="argnum must be"):
         dv.grad(cubic, 1.0)
     with pytest.raises(ValueError, match="mode"):

@@ -140,6 +140,7 @@ def jacobian(f: Any, argnum: int = 0, mode: str | None = None) -> Any:
         A function of the arguments of `f`. The result has the shape of the output followed by that of the input.
 
     Raises:
+        TypeError: if `argnum` is a tuple.
         ValueError: if `mode` is none of these.
 
     Examples:
@@ -159,6 +160,7 @@ def jacobian(f: Any, argnum: int = 0, mode: str | None = None) -> Any:
         #>  [2. 1.]]
         ```
     """
+    _one_argument("jacobian", argnum)
     if mode not in (None, "forward", "reverse"):
         raise ValueError(f"mode must be 'forward', 'reverse' or None, got {mode!r}")
     return derivative(f, {None: "jacobian", "forward": "jacobian_forward", "reverse": "jacobian_reverse"}[mode], argnum)
@@ -175,6 +177,9 @@ def hessian(f: Any, argnum: int = 0) -> Any:
 
     Returns:
         A function of the arguments of `f`. The result has the shape of the argument, twice.
+
+    Raises:
+        TypeError: if `argnum` is a tuple.
 
     Examples:
         ```python
@@ -193,6 +198,7 @@ def hessian(f: Any, argnum: int = 0) -> Any:
         #>  [2. 0.]]
         ```
     """
+    _one_argument("hessian", argnum)
     return jacobian(grad(f, argnum), argnum, "forward")
 
 
@@ -437,6 +443,11 @@ def check_rule(f: Any, *args: Any, seed: int = 0, rtol: float = 1e-8) -> float:
     if not difference <= rtol and left != right:
         raise AssertionError(f"<g, J v> = {left!r}, but <J^T g, v> = {right!r}")
     return difference
+
+
+def _one_argument(verb: str, argnum: Any) -> None:
+    if isinstance(argnum, tuple):
+        raise TypeError(f"argnum of {verb} must be one int, got {argnum!r}: ask for the arguments one by one")
 
 
 def _same_length(verb: str, primals: Any, tangents: Any) -> None:

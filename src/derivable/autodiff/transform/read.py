@@ -1178,7 +1178,8 @@ class Reader:
             if function in NAMES and not (function in (max, min) and len(args) == 1):
                 name = NAMES[function]
                 if named:
-                    raise self.refuse("keywords are not supported here", "use positional arguments")
+                    remedy = "write y[:] = and the call" if "out" in named else "use positional arguments"
+                    raise self.refuse(f"the keyword {', '.join(named)} is not supported here", remedy)
                 values = [self.as_value(a, node) for a in args]
                 if name in DEFAULTS and len(values) == 1:
                     values.append(self.constant(DEFAULTS[name]))
