@@ -1,5 +1,6 @@
 """Programs that once had a wrong derivative, or none, found by readers who tried to break the package."""
 
+import importlib
 import linecache
 import math
 import re
@@ -409,3 +410,78 @@ def test_what_literals_decide_never_runs_nor_defines(x):
     assert slope == 6 * x + 3 * (x > 2)
     assert not rest.any()
     assert dv.jvp(decided_by_literals, (x, a), (1.0, np.ones(2)))[1] == slope
+
+
+def test_two_lambdas_of_one_line_are_told_apart():
+    twice, square = (lambda x: x + x), (lambda x: x * x)
+    assert plain.value_and_grad(twice, (0,), (3.0,)) == (6.0, (2.0,))
+    assert plain.value_and_grad(square, (0,), (3.0,)) == (9.0, (6.0,))
+
+
+CHANGES = {
+    "an operator": ("x * c", "x + c"),
+    "a number": ("2.0", "3.0"),
+    "a name": ("math.sin", "math.cos"),
+    "a line above": ("import math", "import math\n\n"),
+    "a function within": ("t - 1.0", "t + 1.0"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_has_changed_since_it_was_loaded_is_refused(change, tmp_path, monkeypatch):
+    """Its lines tell of another function than the one that runs."""
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"loaded_{'_'.join(change.split())}"
+    file = tmp_path / f"{name}.py"
+    text = (
+        "import math\n\n\ndef make(c):\n    def f(x):\n        def g(t):\n            return t - 1.0\n\n"
+        "        return math.sin(x * c) + g(x) ** 2.0\n\n    return f\n"
+    )
+    file.write_text(text)
+    f = importlib.import_module(name).make(0.5)
+    assert np.isclose(plain.value_and_grad(f, (0,), (3.0,))[1][0], 0.5 * math.cos(1.5) + 4.0)
+    file.write_text(text.replace(*CHANGES[change]) + "# of another length\n")
+    with pytest.raises(
+        dv.DerivativeError, match=f"f in .*{name}.py is not what runs.*load it again|not the definition"
+    ):
+        dv.grad(importlib.import_module(name).make(0.5))
+
+
+def test_the_source_may_be_within_others_and_of_any_form():
+    c, s = 2.0, np.sin
+
+    def f(x: float, k: int = 3) -> float:
+        """Do this and that.
+
+        In lines.
+        """
+        g = lambda t, m=c: s(t) * m  # noqa: E731
+        if x < 0.0:
+            raise ValueError("""two
+                lines""")
+        y = 0.0
+        for i in range(k):
+            y += g(x) if 0.0 < x < 5.0 and i else np.multiply(x, np.cos(c))
+        return y
+
+    value, (slope,) = plain.value_and_grad(f, (0,), (0.7, 3))[:2]
+    assert np.isclose(value, f(0.7))
+    assert np.isclose(slope, 2 * c * np.cos(0.7) + np.cos(c))
+
+    def tested(x):
+        assert x > 0.0, "pytest has changed what runs here"
+        return x * x
+
+    assert plain.value_and_grad(tested, (0,), (3.0,)) == (9.0, (6.0,))
+
+
+def test_the_slope_of_true_times_x_is_a_float():
+    slope = plain.value_and_grad(lambda x: True * x - False, (0,), (3.0,))[1][0]
+    assert slope == 1.0
+    assert not isinstance(slope, bool)
+
+
+def test_the_largest_of_numbers_with_nan_has_no_slope():
+    x = np.array([1.0, np.nan, 3.0])
+    assert np.isnan(plain.value_and_grad(lambda x: np.max(x), (0,), (x,))[1][0]).any()
+    assert np.isnan(plain.jvp(lambda x: np.max(x), (0,), (x,), (np.ones(3),))[1])

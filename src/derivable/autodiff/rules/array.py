@@ -228,7 +228,7 @@ def _std(x: Kind, axis: Any) -> Forms:
 
 def _extreme(name: str) -> Callable[[Kind], Forms]:
     def make(x: Kind) -> Forms:
-        share = "pick(x == z, g / np.sum(x == z), 0.0)"
+        share = "pick(x == z, g / np.sum(x == z), pick(z == z, 0.0, z))"  # NaN where the result is, as the tangent
         tangent = "np.sum(pick(x == z, dx, 0.0)) / np.sum(x == z)"
         return Forms(Kind(x.dtype), f"np.{name}(x)", [share], tangent, used="x == z")
 

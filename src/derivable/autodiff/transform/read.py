@@ -809,6 +809,8 @@ class Reader:
         ndim = max(a.kind.ndim for a in args)
         kinds = [a.kind.dtype for a in args]
         floats = [k for k in kinds if k[0] == "f"]
+        if floats and op in ("+", "-", "*", "/", "**", "//", "%"):  # True is 1, and the slope of True * x is no bool
+            args = [self.constant(int(a.const)) if isinstance(a.const, bool) else a for a in args]
         if op in ("where", "pick"):
             floats, kinds = [k for k in kinds[1:] if k[0] == "f"], kinds[1:]
         if rule.result == "bool":
@@ -1229,11 +1231,13 @@ class Reader:
             ("numpy", "math")
         ):
             word = getattr(function, "__name__", str(function))
-            remedy = "write it in terms of others, or give it a derivative with custom_derivative"
+            remedy = "write it in terms of others, or call it in an @njit function with a custom_derivative"
             if function in (np.ndindex, np.ndenumerate):
                 remedy = "loop over range(a.shape[0]), and so on"
-            elif getattr(function, "__module__", "") == "builtins" and getattr(np, word, None) in array_rules.FUNCTIONS:
-                word, remedy = f"Python's {word}", f"use np.{word}"
+            elif getattr(function, "__module__", "") == "builtins":
+                if any(getattr(np, word, None) in rules for rules in (NAMES, array_rules.FUNCTIONS)):
+                    remedy = f"use np.{word}"
+                word = f"Python's {word}"
             raise self.refuse(f"no derivative of {word} is known", remedy)
         return self.inline(function, args, named, node)
 
