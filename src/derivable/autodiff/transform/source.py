@@ -164,7 +164,9 @@ def _is_what_runs(node: ast.FunctionDef | ast.Lambda, wanted: Any) -> bool:
     if isinstance(node, ast.Lambda):
         lines.append(ast.copy_location(ast.Return(node), node))
     else:
-        plain = ast.FunctionDef(**{field: getattr(node, field) for field in node._fields} | {"decorator_list": []})
+        # Its own name may be one of these, or a global one.
+        plain = ast.FunctionDef(**{field: getattr(node, field) for field in node._fields})
+        plain.decorator_list, plain.name = [], "derivable_what_runs"
         lines.append(ast.copy_location(plain, node))
     around = ast.parse("def around(): pass")
     around.body[0].body = lines  # type: ignore[attr-defined]
