@@ -475,6 +475,19 @@ def test_the_source_may_be_within_others_and_of_any_form():
     assert plain.value_and_grad(tested, (0,), (3.0,)) == (9.0, (6.0,))
 
 
+def test_none_as_a_bound_of_a_slice_is_left_out():
+    def f(x, n=None, mode="sum"):
+        return np.sum(x) if mode == "sum" and n is None else np.sum(x[:n] ** 2)
+
+    x = np.array([1.0, 2.0, 3.0])
+    for rest, slope in (((), [1, 1, 1]), ((None, "square"), [2, 4, 6]), ((2,), [2, 4, 0])):
+        np.testing.assert_array_equal(
+            plain.value_and_grad(f, (0,), (x, *rest, *(None, "sum")[len(rest) :]))[1][0], slope
+        )
+    with pytest.raises(dv.DerivativeError, match=r"'n' is None where a number .* if x is None"):
+        plain.value_and_grad(lambda x, n: x * n, (0,), (2.0, None))
+
+
 def test_the_slope_of_true_times_x_is_a_float():
     slope = plain.value_and_grad(lambda x: True * x - False, (0,), (3.0,))[1][0]
     assert slope == 1.0

@@ -166,6 +166,8 @@ class Reader:
         remedy = "use the numbers in it, by a name or as an argument"
         if isinstance(binding, tuple):
             remedy = "unpack it first, or make an array of it with np.array"
+        elif what == "None":
+            remedy = "give it a value here, or test it alone: if x is None"
         raise self.refuse(f"{ast.unparse(node)!r} is {what} where a number or an array is needed", remedy)
 
     def statements(self, body: list[Any]) -> None:
@@ -965,8 +967,13 @@ class Reader:
         parts: list[Any] = []
         for part in node.elts if isinstance(node, ast.Tuple) else [node]:
             if isinstance(part, ast.Slice):
+                bounds = [None if p is None else self.expression(p) for p in (part.lower, part.upper, part.step)]
+                left_out = [b is None or (isinstance(b, Static) and b.value is None) for b in bounds]  # a[:n], n = None
                 parts.append(
-                    ("s", tuple(None if p is None else self.value(p) for p in (part.lower, part.upper, part.step)))
+                    (
+                        "s",
+                        tuple(None if out else self.as_value(b, part) for b, out in zip(bounds, left_out, strict=True)),
+                    )
                 )
                 continue
             binding = self.expression(part)
