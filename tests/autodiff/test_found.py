@@ -1,5 +1,6 @@
 """Programs that once had a wrong derivative, or none, found by readers who tried to break the package."""
 
+import functools
 import importlib
 import linecache
 import math
@@ -416,6 +417,23 @@ def test_two_lambdas_of_one_line_are_told_apart():
     twice, square = (lambda x: x + x), (lambda x: x * x)
     assert plain.value_and_grad(twice, (0,), (3.0,)) == (6.0, (2.0,))
     assert plain.value_and_grad(square, (0,), (3.0,)) == (9.0, (6.0,))
+
+
+def doubled(f):
+    @functools.wraps(f)
+    def twice(x):
+        return 2.0 * f(x)
+
+    return twice
+
+
+@doubled
+def decorated(x):
+    return x * x
+
+
+def test_a_decorated_function_is_read_as_it_runs():
+    assert plain.value_and_grad(decorated, (0,), (3.0,)) == (18.0, (12.0,))
 
 
 CHANGES = {

@@ -60,7 +60,7 @@ def source_of(function: Any) -> Source:
             "in an @njit function, and give that a derivative with custom_derivative"
         )
     try:
-        lines, first = inspect.getsourcelines(python)
+        lines, first = inspect.getsourcelines(python.__code__)  # not those of a function that it wraps
     except (OSError, TypeError) as error:
         raise DerivativeError(
             f"the source of {name} is not available ({error}), so it cannot be differentiated; define it in a file "
@@ -79,7 +79,7 @@ def source_of(function: Any) -> Source:
             return python.__globals__[free]
         return getattr(builtins, free, MISSING)
 
-    parameters = inspect.signature(python).parameters.values()
+    parameters = inspect.signature(python, follow_wrapped=False).parameters.values()
     for parameter in parameters:
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             raise DerivativeError(
