@@ -73,7 +73,7 @@ class Inner:
         self.source = Source(node.name, node, outer.lines, outer.file, outer.first, lookup, dict.fromkeys(self.given))
 
 
-LISTS = "use a tuple, or an array: np.array of it, or np.zeros filled by a loop"
+LISTS = "use a tuple, np.array of it, or an array made by np.zeros or np.empty and filled by a loop"
 
 
 class Static:
