@@ -9,6 +9,7 @@ import dis
 import inspect
 import secrets
 import textwrap
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,9 @@ def source_of(function: Any) -> Source:
             "in an @njit function, and give that a derivative with custom_derivative"
         )
     try:
-        lines, first = inspect.getsourcelines(python.__code__)  # not those of a function that it wraps
+        # Not the lines of a function that it wraps: hence a function of the same code that wraps none.
+        bare = types.FunctionType(python.__code__, python.__globals__, closure=python.__closure__)
+        lines, first = inspect.getsourcelines(bare)
     except (OSError, TypeError) as error:
         raise DerivativeError(
             f"the source of {name} is not available ({error}), so it cannot be differentiated; define it in a file "
