@@ -59,8 +59,9 @@ def graph() -> str:
 def backward(output: int) -> str:
     """Draw one function with its adjoints."""
     words = (
-        "Backwards through $f_1$. At the tail of an edge stands the value that it carries down, at its head what its "
-        "lower end sends up: adjoint times partial derivative. Beside an input stands its adjoint. What arrives at $w_2$, $-0.4913$ and $0.105$, adds up to "
+        "Backwards through $f_1$. At the tail of an edge stands, in green, the value that it carries down; at its head, in "
+        "orange, what its lower end sends up: adjoint times partial derivative. Beside an input stands its adjoint. What "
+        "arrives at $w_2$, $-0.4913$ and $0.105$, adds up to "
         "$\\partial f_1/\\partial w_2 = -0.3863$.",
         "Backwards through $f_2$. At $w_1$ arrive $\\frac13$ from the logarithm and $4$ from the square: "
         "$\\partial f_2/\\partial w_1 = \\frac{13}{3}$.",
@@ -92,13 +93,14 @@ def step_errors() -> str:
     for best, bound in ((2 * u**0.5, 2 * u**0.5), ((3 * u) ** (1 / 3), 1.5 * (3 * u) ** (2 / 3) / 3)):
         ax.plot(best, bound, "o", color=INK, ms=4)
     ax.set(xlabel="step $h$", ylabel="relative error", ylim=(5e-18, 3))
-    ax.legend(loc="lower left", ncols=2)
+    ax.legend(loc="lower left", ncols=2, bbox_to_anchor=(0, 0.1))  # above the error of the complex step
     return figure(
         fig,
         label="autodiff-step-errors",
         caption=(
             "The derivative of $e^x$ at 1. From the right the truncation error falls with slope 1 (forward) or 2 "
-            "(central), until rounding takes over and grows like $1/h$. The dots are the best steps of "
+            "(central), until rounding takes over and grows like $1/h$. The truncation error of the complex step is as "
+            "large as the central one, $h^2/6$, so the two curves run together there. The dots are the best steps of "
             "[@best-step]. The complex step has no rounding to fear: at small $h$ it is right to the last bit, "
             "or within one (an error of 0 is drawn at $10^{-17}$)."
         ),

@@ -120,6 +120,7 @@ def writing(a):
     b[1:] = a[1:] ** 2
     for i in range(1, 3):
         b[i] += b[i - 1] * a[i]
+    b[:-1] = b[1:]
     return np.sum(b * b)
 
 
@@ -140,13 +141,15 @@ def picking(a):
 def reducing(a):
     """reductions along an axis: `sum`, `mean`, `var`, `std`"""
     b = a[:, None] * a[None, :] ** 2
-    return np.sum(np.mean(b, axis=0) * np.std(b, axis=1)) + np.sum(b.var(axis=1))
+    c = np.mean(b, axis=0) * np.std(b, axis=1)
+    return np.sum(c) + np.sum(b.var(axis=1))
 
 
 def shaping(a):
     """`reshape`, `transpose`, `swapaxes`, `broadcast_to`, `repeat`, `diag`"""
     b = np.broadcast_to(a, (2, 3)) * np.repeat(a, 2).reshape(2, 3)
-    return np.sum(np.swapaxes(b, 0, 1) @ b @ np.diag(a)) + np.sum(np.diag(b) ** 2)
+    c = np.swapaxes(b, 0, 1) @ b @ np.diag(a)
+    return np.sum(c) + np.sum(np.diag(b) ** 2)
 
 
 def masking(a):
@@ -265,6 +268,13 @@ def two_names(a):
     return np.sum(c) + np.sum(b)
 
 
+def beside(a):
+    """`+=`, `*=` and the like where both sides are parts of one array"""
+    b = a.copy()
+    b[1:] += b[:-1]
+    return np.sum(b)
+
+
 def unknown(a):
     """functions without a rule"""
     return np.sum(np.convolve(a, a))
@@ -281,7 +291,7 @@ def printing(x):
     return x
 
 
-REFUSED = [attempt, table, lists, appended, recursion, argument, two_names, unknown, method, printing]
+REFUSED = [attempt, table, lists, appended, recursion, argument, two_names, beside, unknown, method, printing]
 
 
 def kind(f):
@@ -291,7 +301,7 @@ def kind(f):
 
 def code(f) -> str:
     """Return the body of a program."""
-    lines = inspect.getsource(f).splitlines()[2:]
+    lines = [line.split("  # noqa")[0] for line in inspect.getsource(f).splitlines()[2:]]
     return textwrap.dedent("\n".join(lines)).strip()
 
 

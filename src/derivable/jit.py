@@ -100,7 +100,7 @@ def elementwise(function: Function) -> Function:
     - called in a compiled function it takes numbers and arrays, and is inlined there;
     - its attribute `scalar` is the compiled definition;
     - an argument whose class has a method `__elementwise__(function, *parameters)` decides for itself: so a
-      number that carries a derivative along can apply its own rule.
+      number that carries a derivative along can apply its own rule, and so can each element of an array of these.
 
     Args:
         function: the definition, at module level. It is compiled on its first use.
@@ -123,6 +123,12 @@ def elementwise(function: Function) -> Function:
         custom = getattr(type(x), "__elementwise__", None)
         if custom is not None:
             return custom(x, public, *parameters)
+        if (
+            isinstance(x, np.ndarray)
+            and x.dtype.kind == "O"
+            and any(hasattr(type(v), "__elementwise__") for v in x.flat)
+        ):
+            return np.frompyfunc(lambda v: public(v, *parameters), 1, 1)(x)
         array = as_array(x, "x", kinds="iuf", empty=True)
         dtype = np.float32 if array.dtype.kind == "f" and array.dtype.itemsize == 4 else np.float64
         if array.dtype == dtype and array.flags.carray:

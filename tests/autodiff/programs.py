@@ -160,6 +160,9 @@ class DualNumPy:
         return DualNumPy.zeros(n)
 
 
+MOVES = (("1:", ":-1"), (":", "::-1"), ("1:3", "2:"), ("::2", "1:3"), (":2", "2:"))  # of four elements, to and from
+
+
 class Generator:
     """Writes one random program `f(x, y, a)` of two numbers and an array of four."""
 
@@ -272,8 +275,13 @@ class Generator:
                 self.emit(depth, f"{p} = math.sin({p})")
         elif u < 0.46 and self.owned:
             name = self.r.choice(self.owned)
-            part = self.index() if self.r.random() < 0.75 else self.r.choice(["1:3", "::2", "2:", "::-1", ":"])
-            self.emit(depth, f"{name}[{part}] {self.r.choice(['=', '+=', '-=', '*='])} {self.expression(1)}")
+            how = self.r.random()
+            if how < 0.4:  # the two parts may overlap
+                to, source = self.r.choice(MOVES)
+                self.emit(depth, f"{name}[{to}] = {self.r.choice([name, self.r.choice(self.arrays)])}[{source}]")
+            else:
+                part = self.index() if how < 0.85 else self.r.choice(["1:3", "::2", "2:", "::-1", ":"])
+                self.emit(depth, f"{name}[{part}] {self.r.choice(['=', '+=', '-=', '*='])} {self.expression(1)}")
         elif u < 0.5:
             name = self.fresh("b")
             make = self.r.choice(["np.zeros(4)", "a.copy()", self.array() if self.arrays_on else "a.copy()"])

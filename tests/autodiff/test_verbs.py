@@ -250,6 +250,35 @@ def test_custom_derivative_and_stop_gradient():
     assert dv.check_rule(f, 5.0) < 1e-12
 
 
+def test_a_pullback_of_the_wrong_form_is_refused():
+    double = lambda x, y: 2.0 * x * y  # noqa: E731
+    for word in ("pullback", "pushforward"):
+        with pytest.raises(TypeError, match=f"{word} must be an @njit function, got int"):
+            dv.custom_derivative(double, **{word: 3})
+    with pytest.raises(TypeError, match=r"pullback must take the arguments \(g, z, x, y\), got \(g, x, y\)"):
+        dv.custom_derivative(double, pullback=lambda g, x, y: (g, g))
+    with pytest.raises(TypeError, match=r"pushforward must take the arguments \(dx, dy, z, x, y\), got \(dx, x\)"):
+        dv.custom_derivative(double, pushforward=lambda dx, x: dx)
+    for pullback, what in ((lambda g, z, x, y: g * y, "no tuple"), (lambda g, z, x, y: (g * y,), "a tuple of 1")):
+        dv.custom_derivative(double, pullback=pullback)
+        refuse(lambda x: double(x, 3.0), 2.0, match=f"the pullback of <lambda> returns {what}; .* a tuple of 2")
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="Numba tells what a function returns that cannot be read")
+def test_a_function_of_numpy_gets_a_rule_within_one_of_the_user():
+    @njit
+    def gamma(x):
+        return math.gamma(x)
+
+    @njit
+    def pullback(g, z, x):
+        return (g * -0.5772156649015329,)  # right at 1
+
+    refuse(lambda x: math.gamma(x), 1.0, match="call it in an @njit function with a custom_derivative")
+    dv.custom_derivative(gamma, pullback=pullback)
+    assert np.isclose(dv.grad(lambda x: gamma(x) * x)(1.0), 1.0 - 0.5772156649015329)
+
+
 def test_check_rule_finds_a_wrong_rule():
     @njit
     def double(x):
@@ -453,6 +482,15 @@ def test_results_that_are_no_numbers_are_refused():
     refuse(lambda x: None, 2.0, match="None")
 
 
+def test_a_refusal_leads_to_what_does_have_a_rule():
+    refuse(lambda x: sum(x), np.ones(2), match="Python's sum is known; use np.sum")
+    refuse(lambda x: round(x) * x, 2.0, match="use np.round")
+    refuse(lambda x: divmod(x, 2.0)[0], 2.0, match="Python's divmod is known; write it in terms of others")
+    refuse(lambda x: np.sum(np.multiply(x, x, out=x)), np.ones(2), match=r"keyword out.*write y\[:\] =")
+    refuse(lambda x: np.sum(x * (1.0, 2.0)), np.ones(2), match="make an array of it")
+    refuse(lambda x: np.sum(x[[0, 1]]), np.ones(2), match="np.array of it")
+
+
 def test_recursion_is_refused():
     refuse(recursive, 2.0, match="calls itself")
 
@@ -472,6 +510,8 @@ def test_a_function_without_source_is_refused():
 def test_bad_argnums():
     with pytest.raises(ValueError, match="argnum is 1"):
         dv.grad(cubic, 1)
+    with pytest.raises(TypeError, match="argnum of hessian must be one int"):
+        dv.hessian(lambda x, y: x * y, (0, 1))
     with pytest.raises(TypeError, match="argnum must be"):
         dv.grad(cubic, 1.0)
     with pytest.raises(ValueError, match="mode"):

@@ -63,7 +63,9 @@ class Maker:
         self.last: Any = None
         for k in argnums:
             if not -len(self.names) <= k < len(self.names):
-                raise ValueError(f"argnum is {k}, but {self.source.name} has {len(self.names)} argument(s)")
+                raise ValueError(
+                    f"argnum is {k}, but {self.source.name} has {len(self.names)} argument(s), counted from 0"
+                )
         self.argnums = tuple(k % len(self.names) for k in argnums)
         if len(set(self.argnums)) < len(self.argnums):
             raise ValueError(f"argnum names an argument twice: {argnums}")
@@ -255,7 +257,7 @@ class Maker:
         x, z = kinds[k], getattr(result, "kind", None)
         if not self.single or not isinstance(x, Kind) or not isinstance(z, Kind):
             raise DerivativeError(
-                f"jacobian of {self.source.name}: one argument that is a number or an array, and one such "
+                f"jacobian of {self.source.name} takes one argument that is a number or an array, and one such "
                 "result; use jvp or vjp"
             )
         mode = self.verb.partition("_")[2]
@@ -698,7 +700,7 @@ class DerivedMaker(Maker):
         self.programs, self.last = {}, None
         for k in argnums:
             if not -len(names) <= k < len(names):
-                raise ValueError(f"argnum is {k}, but {outer.source.name} has {len(names)} argument(s)")
+                raise ValueError(f"argnum is {k}, but {outer.source.name} has {len(names)} argument(s), counted from 0")
         self.argnums = tuple(k % len(names) for k in argnums)
 
     def written(self, kinds: tuple[Any, ...]) -> Any:

@@ -83,11 +83,13 @@ class Dual(Overloaded):
         level = fresh_level()
         lift = np.frompyfunc(lambda value, tangent: Dual(value, tangent, level), 2, 1)
         out = f(lift(x, v) if np.ndim(x) else Dual(x, v, level))
-        if isinstance(out, (np.ndarray, list, tuple)):
+        if isinstance(out, (np.ndarray, list, tuple)) and np.ndim(out):
             out = np.asarray(out)
             value = np.frompyfunc(lambda o: _part(o, "value", level, o), 1, 1)(out)
             tangent = np.frompyfunc(lambda o: _part(o, "tangent", level, 0.0), 1, 1)(out)
             return _numeric(value), _numeric(tangent)
+        if isinstance(out, np.ndarray):  # without dimensions, as np.where makes them
+            out = out[()]
         return _part(out, "value", level, out), _part(out, "tangent", level, 0.0)
 
 

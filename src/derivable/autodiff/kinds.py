@@ -101,6 +101,8 @@ def kind_of_value(value: Any, what: str) -> Any:
         return NONE
     if isinstance(value, tuple):
         return tuple(kind_of_value(v, f"{what}[{i}]") for i, v in enumerate(value))
+    if isinstance(value, np.ma.MaskedArray):
+        raise DerivativeError(f"{what} is a masked array; fill it first, with .filled(...)")
     if isinstance(value, np.ndarray):
         if value.ndim == 0:
             raise DerivativeError(f"{what} is {NO_DIMENSIONS}, as {what.split()[-1]}.item()")

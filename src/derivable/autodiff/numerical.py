@@ -185,10 +185,10 @@ def _prepare(f: Callable[[Any], Any], x: Any) -> tuple[Any, Callable[..., Any]]:
         if out.dtype.kind in "biu":
             out = out.astype(np.float64)
         if not np.all(np.isfinite(out)):
-            raise ValueError(
-                f"f is not finite at {where}: it gave {out[~np.isfinite(out)].flat[0]}. "
-                f"Near an edge of where f is defined, use method='forward' or a smaller step"
-            )
+            advice = "Near an edge of where f is defined, use method='forward' or a smaller step"
+            if where == "x":
+                advice = "There is no derivative there; move x to where f is defined"
+            raise ValueError(f"f is not finite at {where}: it gave {out[~np.isfinite(out)].flat[0]}. {advice}")
         return out
 
     return point, call

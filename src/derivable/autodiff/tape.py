@@ -113,8 +113,10 @@ class Tape:
                     adjoints[parent] = adjoints[parent] + share if parent in adjoints else share
         return [adjoints.get(node.index, 0.0) for node in self.nodes]
 
-    def gradient(self, output: Node, variables: Any) -> Any:
+    def gradient(self, output: Any, variables: Any) -> Any:
         """Return the derivatives of `output` by `variables`: a node, a tuple, or an array of nodes."""
+        if isinstance(output, np.ndarray) and not output.ndim:  # as np.where makes them
+            output = output[()]
         adjoints = self.adjoints(output)
         if isinstance(variables, Node):
             return adjoints[variables.index]

@@ -7,6 +7,7 @@ that is known there while compiling: a global, a closed-over one, or an argument
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -20,7 +21,7 @@ from derivable.autodiff.kinds import DerivativeError, Kind, kind_of_type, type_o
 from derivable.autodiff.rules.array import CUSTOM, Forms, Refused
 from derivable.autodiff.rules.table import NAMES
 from derivable.autodiff.transform.read import VERBS, Static, read
-from derivable.autodiff.transform.source import fingerprint
+from derivable.autodiff.transform.source import fingerprint, python_function
 
 __all__ = [
     "check_rule",
@@ -140,6 +141,7 @@ def jacobian(f: Any, argnum: int = 0, mode: str | None = None) -> Any:
         A function of the arguments of `f`. The result has the shape of the output followed by that of the input.
 
     Raises:
+        TypeError: if `argnum` is a tuple.
         ValueError: if `mode` is none of these.
 
     Examples:
@@ -159,6 +161,7 @@ def jacobian(f: Any, argnum: int = 0, mode: str | None = None) -> Any:
         #>  [2. 1.]]
         ```
     """
+    _one_argument("jacobian", argnum)
     if mode not in (None, "forward", "reverse"):
         raise ValueError(f"mode must be 'forward', 'reverse' or None, got {mode!r}")
     return derivative(f, {None: "jacobian", "forward": "jacobian_forward", "reverse": "jacobian_reverse"}[mode], argnum)
@@ -175,6 +178,9 @@ def hessian(f: Any, argnum: int = 0) -> Any:
 
     Returns:
         A function of the arguments of `f`. The result has the shape of the argument, twice.
+
+    Raises:
+        TypeError: if `argnum` is a tuple.
 
     Examples:
         ```python
@@ -193,6 +199,7 @@ def hessian(f: Any, argnum: int = 0) -> Any:
         #>  [2. 0.]]
         ```
     """
+    _one_argument("hessian", argnum)
     return jacobian(grad(f, argnum), argnum, "forward")
 
 
@@ -301,7 +308,9 @@ class _Custom:
         self.name = getattr(function, "__name__", "function")
 
     def forms(self, reader: Any, values: list[Any]) -> Forms:
-        result = self.result(tuple(v.kind for v in values))
+        kinds = tuple(v.kind for v in values)
+        result = self.result(kinds)
+        self.check_pullback(result, kinds)
         names = {}
         for word, function in (("", self.function), ("_pullback", self.pullback), ("_pushforward", self.pushforward)):
             if function is not None:
@@ -318,6 +327,21 @@ class _Custom:
         if forward is None:
             forward = "missing"
         return Forms(result, f"{names['']}({spelled})", [], forward, joint=joint)
+
+    def check_pullback(self, result: Kind, kinds: tuple[Any, ...]) -> None:
+        """Refuse a pullback of another form, as far as its source can be read; Numba's message would be of our code."""
+        if self.pullback is None:
+            return
+        try:
+            given = read(self.pullback, (result, result, *kinds), own_rule=False).result
+        except (DerivativeError, AttributeError):
+            return
+        if not isinstance(given, tuple) or len(given) != len(kinds):
+            what = f"a tuple of {len(given)}" if isinstance(given, tuple) else "no tuple"
+            raise Refused(
+                f"the pullback of {self.name} returns {what}",
+                f"let it return a tuple of {len(kinds)}, a cotangent for each argument, as in (g * x,)",
+            )
 
     def result(self, kinds: tuple[Any, ...]) -> Kind:
         """Return the kind of what the function returns: by its source, or as Numba infers it."""
@@ -352,6 +376,10 @@ def custom_derivative(f: Any = None, *, pullback: Any = None, pushforward: Any =
     Returns:
         The function itself.
 
+    Raises:
+        TypeError: if a rule is not a function, or does not take these arguments.
+        ValueError: if neither rule is given.
+
     Examples:
         ```python
         import derivable as dv
@@ -378,8 +406,31 @@ def custom_derivative(f: Any = None, *, pullback: Any = None, pushforward: Any =
         return lambda function: custom_derivative(function, pullback=pullback, pushforward=pushforward)
     if pullback is None and pushforward is None:
         raise ValueError("custom_derivative needs a pullback, a pushforward, or both")
+    names = _parameters(f)
+    if names is not None:
+        _check_parameters("pullback", pullback, ["g", "z", *names])
+        _check_parameters("pushforward", pushforward, [*(f"d{n}" for n in names), "z", *names])
     CUSTOM[f] = _Custom(f, pullback, pushforward)
     return f
+
+
+def _parameters(f: Any) -> list[str] | None:
+    """Return the names of a function's parameters, or None if they are not known or not fixed."""
+    try:
+        parameters = inspect.signature(python_function(f)).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [p.name for p in parameters] if all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters) else None
+
+
+def _check_parameters(word: str, rule: Any, wanted: list[str]) -> None:
+    if rule is None:
+        return
+    if not callable(rule):
+        raise TypeError(f"{word} must be an @njit function, got {type(rule).__name__}")
+    given = _parameters(rule)
+    if given is not None and len(given) != len(wanted):
+        raise TypeError(f"{word} must take the arguments ({', '.join(wanted)}), got ({', '.join(given)})")
 
 
 def check_rule(f: Any, *args: Any, seed: int = 0, rtol: float = 1e-8) -> float:
@@ -437,6 +488,11 @@ def check_rule(f: Any, *args: Any, seed: int = 0, rtol: float = 1e-8) -> float:
     if not difference <= rtol and left != right:
         raise AssertionError(f"<g, J v> = {left!r}, but <J^T g, v> = {right!r}")
     return difference
+
+
+def _one_argument(verb: str, argnum: Any) -> None:
+    if isinstance(argnum, tuple):
+        raise TypeError(f"argnum of {verb} must be one int, got {argnum!r}: ask for the arguments one by one")
 
 
 def _same_length(verb: str, primals: Any, tangents: Any) -> None:

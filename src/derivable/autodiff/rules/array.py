@@ -228,7 +228,7 @@ def _std(x: Kind, axis: Any) -> Forms:
 
 def _extreme(name: str) -> Callable[[Kind], Forms]:
     def make(x: Kind) -> Forms:
-        share = "pick(x == z, g / np.sum(x == z), 0.0)"
+        share = "pick(x == z, g / np.sum(x == z), pick(z == z, 0.0, z))"  # NaN where the result is, as the tangent
         tangent = "np.sum(pick(x == z, dx, 0.0)) / np.sum(x == z)"
         return Forms(Kind(x.dtype), f"np.{name}(x)", [share], tangent, used="x == z")
 
@@ -585,6 +585,10 @@ def _register_kernels() -> None:
     @define("scatter", "x, y, w", kernels.scatter)
     def _scatter(x: Kind, y: Kind, w: Kind) -> Forms:
         return Forms(Kind(x.dtype, w.ndim), "scatter(x, y, w)", ["g[y]", None, None], "scatter(dx, y, w)")
+
+    @define("latest", "x, y, w", kernels.latest)
+    def _latest(x: Kind, y: Kind, w: Kind) -> Forms:
+        return Forms(x, "latest(x, y, w)", ["latest(g, y, w)", None, None], "latest(dx, y, w)")
 
 
 _register_kernels()

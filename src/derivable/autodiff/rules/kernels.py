@@ -15,6 +15,7 @@ __all__ = [
     "cholesky_tangent",
     "cumprod_reverse",
     "cumprod_tangent",
+    "latest",
     "narrow",
     "outer",
     "overlap",
@@ -275,6 +276,17 @@ def scatter(g: Any, index: Any, like: Any) -> Any:
     out = np.zeros_like(like)
     for k in range(index.shape[0]):
         out[index[k]] += g[k]
+    return out
+
+
+@kernel
+def latest(g: Any, index: Any, like: Any) -> Any:
+    """Return g with 0 for each k whose index[k] comes again later: `like[index] = y` writes y[k] only to lose it."""
+    out, written = g.copy(), np.zeros(like.shape[0], np.bool_)
+    for k in range(index.shape[0] - 1, -1, -1):
+        if written[index[k]]:
+            out[k] = 0.0
+        written[index[k]] = True
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
 from derivable.autodiff.rules.table import ELEMENTWISE
 from derivable.autodiff.transform.program import (
@@ -160,6 +162,11 @@ class Analysis:
                     "is differentiated; "
                     "begin with a copy of it"
                 )
+            if w.source is not None and w.source.kind.ndim and w.source.roots & w.array.roots and not in_step(w):
+                raise DerivativeError(
+                    f"{place(w, self.program)}\nthe two slices may overlap, and then NumPy and Numba give different "
+                    "results; copy the right-hand side, as in y[1:] += y[:-1].copy()"
+                )
         for s in self.statements:
             if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
                 continue
@@ -288,6 +295,48 @@ def is_view(value: Value) -> bool:
     if let.op == "getitem":
         return not let.info["fancy"]
     return let.op in ("copy", "pop") or (let.op == "array" and let.info["forms"].view)
+
+
+def in_step(w: Write) -> bool:
+    """Tell whether an operator like `+=` surely reads each element before it changes it, and none after.
+
+    So it is where both sides are the same part of one array, or rows of it, which are the same or apart.
+    """
+    if any(tag in "am" for tag, *_ in w.pattern):
+        return True  # what arrays pick is a copy, to which the operator is applied
+    (array, left), (source, right) = path(w.array, (w.pattern, w.index)), path(w.source)
+    return left == right and (array is source or (is_whole(array) and is_whole(source)))
+
+
+def path(value: Value | None, last: Any = None) -> tuple[Any, list[Any]]:
+    """Return the array of which a value is a part, and how it is picked; integers count as equal."""
+    steps = [last] if last else []
+    while value is not None and is_view(value) and value.define.op in ("copy", "getitem"):
+        let = value.define
+        if let.op == "getitem":
+            steps.append((let.info["pattern"], let.args[1:]))
+        value = let.args[0]
+    picked = []
+    for pattern, index in reversed(steps):
+        rest, parts = iter(index), []
+        for tag, *which in pattern:
+            given = [next(rest) for known in which if known]
+            if tag == "i":
+                next(rest)
+            parts.append((tag, *which, *(v if v.const is None else v.const for v in given)))
+        while parts and parts[-1] in (("e",), ("s", False, False, False)):
+            parts.pop()
+        picked += [parts] if parts else []
+    return value, picked
+
+
+def is_whole(value: Value, seen: tuple[Value, ...] = ()) -> bool:
+    """Tell whether a value is all of the memory that it lies in, on every path."""
+    if isinstance(value.define, Phi):
+        return value in seen or all(is_whole(v, (*seen, value)) for v in value.define.inputs)
+    if isinstance(value.define, Let) and value.define.op == "copy":
+        return is_whole(value.define.args[0], seen)
+    return not is_view(value)
 
 
 def dependent(let: Let) -> list[bool]:

@@ -100,7 +100,8 @@ class Let(Statement):
 class Write(Statement):
     """`array[index] = value`, or with `+=` or `-=` for `aug`; `pattern` is the index with its values left open.
 
-    With APPEND for a pattern it is `array.append(value)`, of a list.
+    With APPEND for a pattern it is `array.append(value)`, of a list. `source` is what the user wrote to the right of
+    an operator like `*=`.
     """
 
     array: Value
@@ -108,6 +109,7 @@ class Write(Statement):
     index: list[Value]
     value: Value
     aug: str = ""
+    source: Value | None = None
 
 
 @dataclass(eq=False)

@@ -73,7 +73,7 @@ class Inner:
         self.source = Source(node.name, node, outer.lines, outer.file, outer.first, lookup, dict.fromkeys(self.given))
 
 
-LISTS = "use a tuple, or an array made by np.zeros or np.empty and filled by a loop"
+LISTS = "use a tuple, np.array of it, or an array made by np.zeros or np.empty and filled by a loop"
 
 
 class Static:
@@ -163,7 +163,12 @@ class Reader:
         if isinstance(binding, Static) and isinstance(binding.value, (bool, int, float, np.generic)):
             return self.constant(binding.value)
         what = "a tuple" if isinstance(binding, tuple) else repr(getattr(binding, "value", binding))
-        raise self.refuse(f"{ast.unparse(node)!r} is {what} where a number or an array is needed", "unpack it first")
+        remedy = "use the numbers in it, by a name or as an argument"
+        if isinstance(binding, tuple):
+            remedy = "unpack it first, or make an array of it with np.array"
+        elif what == "None":
+            remedy = "give it a value here, or test it alone: if x is None"
+        raise self.refuse(f"{ast.unparse(node)!r} is {what} where a number or an array is needed", remedy)
 
     def statements(self, body: list[Any]) -> None:
         for node in body:
@@ -330,11 +335,11 @@ class Reader:
                 f"{ast.unparse(target)} cannot be changed in place", "assign to a name or to an element of an array"
             )
         if op in "+-":
-            self.write(array, index, value, op)
+            self.write(array, index, value, op, value)
         else:
-            self.write(array, index, self.operate(op, [self.element(array, index, copy=True), value]), "")
+            self.write(array, index, self.operate(op, [self.element(array, index, copy=True), value]), "", value)
 
-    def write(self, array: Value, index: list[Any], value: Value, aug: str) -> None:
+    def write(self, array: Value, index: list[Any], value: Value, aug: str, source: Value | None = None) -> None:
         if array.kind.ndim == 0:
             raise self.refuse("a number has no elements to write to", "assign to an element of an array")
         for frame_value in self.arguments:
@@ -343,19 +348,15 @@ class Reader:
                     f"this writes to {frame_value.name}, an argument of the function that is differentiated",
                     f"begin with {frame_value.name} = {frame_value.name}.copy()",
                 )
-        sliced = part_of(array) or any(tag == "s" and any(which) for tag, which in index)
-        if aug and value.kind.ndim and value.roots & array.roots and part_of(value) and sliced:
-            raise self.refuse(
-                "the two slices may overlap, and then NumPy and Numba give different results",
-                "copy the right-hand side, as in y[1:] += y[:-1].copy()",
-            )
         if aug and any(tag in "am" for tag, _ in index):
             value = self.operate(aug, [self.element(array, index), value])
             aug = ""
         pattern, values = self.split(index)
         for leaf in [*values, value]:
             leaf.used = leaf.used
-        self.block.statements.append(Write(array, pattern, values, value, aug, line=self.line, block=self.block))
+        self.block.statements.append(
+            Write(array, pattern, values, value, aug, source, line=self.line, block=self.block)
+        )
 
     # ------------------------------------------------------------------------------------------ control flow
 
@@ -810,6 +811,8 @@ class Reader:
         ndim = max(a.kind.ndim for a in args)
         kinds = [a.kind.dtype for a in args]
         floats = [k for k in kinds if k[0] == "f"]
+        if floats and op in ("+", "-", "*", "/", "**", "//", "%"):  # True is 1, and the slope of True * x is no bool
+            args = [self.constant(int(a.const)) if isinstance(a.const, bool) else a for a in args]
         if op in ("where", "pick"):
             floats, kinds = [k for k in kinds[1:] if k[0] == "f"], kinds[1:]
         if rule.result == "bool":
@@ -964,8 +967,13 @@ class Reader:
         parts: list[Any] = []
         for part in node.elts if isinstance(node, ast.Tuple) else [node]:
             if isinstance(part, ast.Slice):
+                bounds = [None if p is None else self.expression(p) for p in (part.lower, part.upper, part.step)]
+                left_out = [b is None or (isinstance(b, Static) and b.value is None) for b in bounds]  # a[:n], n = None
                 parts.append(
-                    ("s", tuple(None if p is None else self.value(p) for p in (part.lower, part.upper, part.step)))
+                    (
+                        "s",
+                        tuple(None if out else self.as_value(b, part) for b, out in zip(bounds, left_out, strict=True)),
+                    )
                 )
                 continue
             binding = self.expression(part)
@@ -1179,7 +1187,8 @@ class Reader:
             if function in NAMES and not (function in (max, min) and len(args) == 1):
                 name = NAMES[function]
                 if named:
-                    raise self.refuse("keywords are not supported here", "use positional arguments")
+                    remedy = "write y[:] = and the call" if "out" in named else "use positional arguments"
+                    raise self.refuse(f"the keyword {', '.join(named)} is not supported here", remedy)
                 values = [self.as_value(a, node) for a in args]
                 if name in DEFAULTS and len(values) == 1:
                     values.append(self.constant(DEFAULTS[name]))
@@ -1228,10 +1237,15 @@ class Reader:
         if isinstance(python, (type(len), type, np.ufunc)) or (getattr(python, "__module__", "") or "").startswith(
             ("numpy", "math")
         ):
-            raise self.refuse(
-                f"no derivative of {getattr(function, '__name__', function)} is known",
-                "write it in terms of others, or give it a derivative with custom_derivative",
-            )
+            word = getattr(function, "__name__", str(function))
+            remedy = "write it in terms of others, or call it in an @njit function with a custom_derivative"
+            if function in (np.ndindex, np.ndenumerate):
+                remedy = "loop over range(a.shape[0]), and so on"
+            elif getattr(function, "__module__", "") == "builtins":
+                if any(getattr(np, word, None) in rules for rules in (NAMES, array_rules.FUNCTIONS)):
+                    remedy = f"use np.{word}"
+                word = f"Python's {word}"
+            raise self.refuse(f"no derivative of {word} is known", remedy)
         return self.inline(function, args, named, node)
 
     def method(self, node: ast.Call, base: Value) -> Any:
@@ -1428,16 +1442,6 @@ def unread_output(value: Value) -> bool:
         return False
     rule = ELEMENTWISE[let.op]
     return not any(re.search(r"\bz\b", text or "") for text in (*rule.partials, rule.edge))
-
-
-def part_of(value: Value) -> bool:
-    """Tell whether an array is a slice with bounds of another one."""
-    while isinstance(value.define, Let) and value.define.op in ("copy", "getitem"):
-        let = value.define
-        if let.op == "getitem" and any(tag == "s" and any(which) for tag, *which in let.info["pattern"]):
-            return True
-        value = let.args[0]
-    return False
 
 
 def escapes(node: Any, name: str) -> bool:

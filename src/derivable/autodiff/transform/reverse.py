@@ -588,18 +588,27 @@ class Reverse:
             index = [self.need(i) for i in s.index]
             element = element_node(bar, s.pattern, index)
             ndim = self.element_ndim(s)
+            clear = assign(ast.Subscript(bar, index_node(s.pattern, index), ast.Store()), ast.Constant(0.0))
             if self.is_active(s.value):
-                if ndim and s.value.kind.ndim:
+                if s.pattern[:1] == (("a",),):  # where the index repeats itself, the last one was written
+                    given = {"g": element, "i": index[0], "x": self.need(s.array)}
+                    element = template("latest(g, i, x)", given)
+                if not s.aug and ndim and s.value.kind.ndim and s.value.roots & s.array.roots:
+                    taken = self.names.new("element_bar")  # what is added may go to the places that are cleared
+                    copied = element if s.pattern[:1] == (("a",),) else template("g.copy()", {"g": element})
+                    self.out += [assign(taken, copied), clear]
+                    self.add(s.value, self.unbroadcast(name(taken), ndim, s.value))
+                    clear = None
+                elif ndim and s.value.kind.ndim:
                     node = self.unbroadcast(template("g.copy()", {"g": element}), ndim, s.value)
                 elif ndim:
                     node = template("np.sum(g)", {"g": element})
                 else:
                     node = element
-                self.add(s.value, negative(node) if s.aug == "-" else node)
-            if not s.aug:
-                self.out.append(
-                    assign(ast.Subscript(bar, index_node(s.pattern, index), ast.Store()), ast.Constant(0.0))
-                )
+                if clear is not None:
+                    self.add(s.value, negative(node) if s.aug == "-" else node)
+            if not s.aug and clear is not None:
+                self.out.append(clear)
         if self.must_restore(s):
             old = self.old(s)
             index = [self.need(i) for i in s.index]

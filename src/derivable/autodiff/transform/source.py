@@ -1,12 +1,15 @@
 """Find the source of a function, and what its free names stand for."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
+import dis
 import inspect
 import secrets
 import textwrap
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +21,7 @@ from derivable.autodiff.kinds import DerivativeError
 __all__ = ["MISSING", "Source", "fingerprint", "python_function", "source_of"]
 
 MISSING = object()
+FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 
 
 @dataclass(eq=False)
@@ -53,11 +57,13 @@ def source_of(function: Any) -> Source:
         )
     if not inspect.isfunction(python):
         raise DerivativeError(
-            f"{name} is not written in Python ({type(python).__name__}), so it has no source to differentiate; give it "
-            "a derivative with custom_derivative"
+            f"{name} is not written in Python ({type(python).__name__}), so it has no source to differentiate; call it "
+            "in an @njit function, and give that a derivative with custom_derivative"
         )
     try:
-        lines, first = inspect.getsourcelines(python)
+        # Not the lines of a function that it wraps: hence a function of the same code that wraps none.
+        bare = types.FunctionType(python.__code__, python.__globals__, closure=python.__closure__)
+        lines, first = inspect.getsourcelines(bare)
     except (OSError, TypeError) as error:
         raise DerivativeError(
             f"the source of {name} is not available ({error}), so it cannot be differentiated; define it in a file "
@@ -76,7 +82,7 @@ def source_of(function: Any) -> Source:
             return python.__globals__[free]
         return getattr(builtins, free, MISSING)
 
-    parameters = inspect.signature(python).parameters.values()
+    parameters = inspect.signature(python, follow_wrapped=False).parameters.values()
     for parameter in parameters:
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             raise DerivativeError(
@@ -141,8 +147,59 @@ def _find(python: Any, name: str, text: str) -> ast.FunctionDef:
         raise DerivativeError(f"the source of {name} cannot be read: {error}") from None
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
+            if not _is_what_runs(node, python.__code__):
+                break
             return node
-    raise DerivativeError(f"the source of {name} is not the definition of a function; define it with def")
+    else:
+        raise DerivativeError(f"the source of {name} is not the definition of a function; define it with def")
+    raise DerivativeError(
+        f"the source of {name} in {python.__code__.co_filename} is not what runs; the file may have changed since it "
+        "was loaded: load it again"
+    )
+
+
+def _is_what_runs(node: ast.FunctionDef | ast.Lambda, wanted: Any) -> bool:
+    """Tell whether a function's code is what Python makes of this source: files change, and lines hold two lambdas."""
+    if any(word.startswith("@py") for word in (*wanted.co_names, *wanted.co_varnames)):
+        return True  # pytest has rewritten the function's assertions
+    # Within a function that has the names that it takes from around it.
+    lines = [ast.parse(f"{free} = None").body[0] for free in wanted.co_freevars]
+    if isinstance(node, ast.Lambda):
+        lines.append(ast.copy_location(ast.Return(node), node))
+    else:
+        # Its own name may be one of these, or a global one.
+        plain = ast.FunctionDef(**{field: getattr(node, field) for field in node._fields})
+        plain.decorator_list, plain.name = [], "derivable_what_runs"
+        lines.append(ast.copy_location(plain, node))
+    around = ast.parse("def around(): pass")
+    around.body[0].body = lines  # type: ignore[attr-defined]
+    try:
+        code = compile(ast.fix_missing_locations(around), "", "exec", wanted.co_flags & FUTURE, dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    outer = next(c for c in code.co_consts if inspect.iscode(c))
+    return any(inspect.iscode(c) and _same_code(c, wanted) for c in outer.co_consts)
+
+
+def _same_code(a: Any, b: Any) -> bool:
+    """Tell whether two pieces of bytecode, or two constants of them, do the same."""
+    if inspect.iscode(a) and inspect.iscode(b):
+        return a.co_varnames == b.co_varnames and _same_code(_steps(a), _steps(b))
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same_code, a, b))
+    if isinstance(a, str) and isinstance(b, str):
+        return a.split() == b.split()  # a text of several lines was moved to the left with them
+    return type(a) is type(b) and bool(a == b)
+
+
+def _steps(code: Any) -> tuple[Any, ...]:
+    """Return what a piece of bytecode does, but for how Python calls methods: that depends on the module's imports."""
+    steps = []
+    for step in dis.get_instructions(code):
+        if step.opname not in ("NOP", "PUSH_NULL", "PRECALL", "EXTENDED_ARG", "CACHE"):
+            jump = step.opcode in dis.hasjrel or step.opcode in getattr(dis, "hasjabs", ())
+            steps.append((step.opname.replace("METHOD", "ATTR"), None if jump else step.argval))
+    return tuple(steps)
 
 
 def _lambda(python: Any, text: str) -> ast.FunctionDef:
@@ -157,15 +214,11 @@ def _lambda(python: Any, text: str) -> ast.FunctionDef:
             except SyntaxError:
                 continue
             for node in ast.walk(tree):
-                if isinstance(node, ast.Lambda):
-                    code = compile(ast.fix_missing_locations(ast.Expression(node)), "", "eval").co_consts[0]
-                    wanted = python.__code__
-                    same = code.co_varnames == wanted.co_varnames and code.co_consts == wanted.co_consts
-                    if same and (code.co_names == wanted.co_names or python.__closure__):
-                        body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node.body)]
-                        made = ast.FunctionDef("function", node.args, body, [], None)
-                        if hasattr(made, "type_params"):
-                            made.type_params = []
-                        return ast.fix_missing_locations(ast.copy_location(made, node))
+                if isinstance(node, ast.Lambda) and _is_what_runs(node, python.__code__):
+                    body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node.body)]
+                    made = ast.FunctionDef("function", node.args, body, [], None)
+                    if hasattr(made, "type_params"):
+                        made.type_params = []
+                    return ast.fix_missing_locations(ast.copy_location(made, node))
             break
     raise DerivativeError("the source of a lambda could not be found; define the function with def")
