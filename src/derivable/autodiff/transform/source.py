@@ -64,13 +64,19 @@ def source_of(function: Any) -> Source:
         # Not the lines of a function that it wraps: hence a function of the same code that wraps none.
         bare = types.FunctionType(python.__code__, python.__globals__, closure=python.__closure__)
         lines, first = inspect.getsourcelines(bare)
+        text = textwrap.dedent("".join(lines))
+        try:
+            node = _find(python, name, text)
+        except DerivativeError:
+            if python.__code__.co_filename != "<string>":
+                raise
+            # From Python 3.13 on the text after `python -c` has this name, and so has what `exec` runs.
+            raise OSError("what exec runs has none") from None
     except (OSError, TypeError) as error:
         raise DerivativeError(
             f"the source of {name} is not available ({error}), so it cannot be differentiated; define it in a file "
             "or a notebook cell, or give it a derivative with custom_derivative"
         ) from None
-    text = textwrap.dedent("".join(lines))
-    node = _find(python, name, text)
 
     def lookup(free: str) -> Any:
         if free in python.__code__.co_freevars:
