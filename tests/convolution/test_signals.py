@@ -173,3 +173,16 @@ def test_import_brings_no_scipy_signal():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_many_blocks_of_a_long_signal(dtype):
+    """More blocks than are transformed together, the last of them cut off."""
+    rng = np.random.default_rng(4)
+    x, h = (rng.standard_normal(n).astype(dtype) for n in (130_001, 40))
+    if dtype is np.complex128:
+        x = x + 1j * x[::-1]
+    for mode in ("full", "same", "valid"):
+        got, want = dv.convolve(x, h, mode=mode, method="fft"), np.convolve(x, h, mode)
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got, want, atol=50 * np.finfo(dtype).eps * np.abs(want).max())

@@ -18,6 +18,7 @@ __all__ = ["fft_is_faster", "fft_is_safe", "fourier_convolve"]
 DIRECT_PER_FFT_STEP = 6.0
 LARGEST_RATIO = 1e3
 PARALLEL_SIZE = 1 << 16  # numbers from which on a transform is worth more threads
+TOGETHER = 8  # blocks of a signal that are transformed in one call, which then computes several in each vector
 
 
 def fft_is_faster(x: Any, h: Any, out: tuple[int, ...]) -> bool:
@@ -72,26 +73,31 @@ def fourier_convolve(x: Any, h: Any, start: tuple[int, ...], out: tuple[int, ...
     # Of each block's cyclic convolution the first m - 1 numbers along an axis are mixed up with its end: they are
     # left out ("overlap and save"). So a block of n numbers gives n - m + 1 outputs.
     steps = [n - m + 1 for n, m in zip(shape, h.shape, strict=True)]
+    corners = list(itertools.product(*(range(0, o, step) for o, step in zip(out, steps, strict=True))))
+    together = min(len(corners), TOGETHER) if x.ndim == 1 else 1
+    blocks, inner = np.empty((together, *shape), x.dtype), [axis + 1 for axis in axes]
     result = np.empty(out, x.dtype)
-    for corner in itertools.product(*(range(0, o, step) for o, step in zip(out, steps, strict=True))):
-        source, front, target, part = [], [], [], []
-        for c, s, o, m, n, step in zip(corner, start, out, h.shape, x.shape, steps, strict=True):
-            count = min(step, o - c)
-            first = s + c - (m - 1)  # where the block begins in x; before 0 and from n on there are zeros
-            source.append(slice(min(n, max(0, first)), max(0, min(n, first + count + m - 1))))
-            front.append(max(0, -first))
-            target.append(slice(c, c + count))
-            part.append(slice(m - 1, m - 1 + count))
-        block = x[tuple(source)]
-        if any(front):
-            block = np.pad(block, [(f, 0) for f in front])
-        if block.size == 0:
-            result[tuple(target)] = 0
-            continue
-        product = forward(block, shape, axes, workers=workers)
+    for i in range(0, len(corners), together):
+        batch = corners[i : i + together]
+        for block, corner in zip(blocks, batch, strict=False):
+            fill_block(block, x, [s + c - (m - 1) for s, c, m in zip(start, corner, h.shape, strict=True)])
+        product = forward(blocks[: len(batch)], shape, inner, workers=workers)
         product *= spectrum
-        result[tuple(target)] = backward(product, shape, axes, workers=workers)[tuple(part)]
+        product = backward(product, shape, inner, workers=workers)
+        for block, corner in zip(product, batch, strict=True):
+            part = tuple(slice(c, c + step) for c, step in zip(corner, steps, strict=True))
+            target = result[part]
+            target[...] = block[tuple(slice(m - 1, m - 1 + n) for m, n in zip(h.shape, target.shape, strict=True))]
     return result
+
+
+def fill_block(block: Any, x: Any, first: list[int]) -> None:
+    """Copy the part of x that begins at the index `first` into the block; where x has no numbers there are zeros."""
+    source = tuple(slice(max(0, f), max(0, f + n)) for f, n in zip(first, block.shape, strict=True))
+    part = x[source]
+    front = [max(0, -f) for f in first]
+    block[...] = 0
+    block[tuple(slice(f, f + n) for f, n in zip(front, part.shape, strict=True))] = part
 
 
 def fft_steps(shape: Sequence[int]) -> float:
