@@ -516,3 +516,38 @@ def test_the_largest_of_numbers_with_nan_has_no_slope():
     x = np.array([1.0, np.nan, 3.0])
     assert np.isnan(plain.value_and_grad(lambda x: np.max(x), (0,), (x,))[1][0]).any()
     assert np.isnan(plain.jvp(lambda x: np.max(x), (0,), (x,), (np.ones(3),))[1])
+
+
+def leaves_with_the_carried(x, t):
+    y = 0.0
+    for _ in range(2):
+        y = math.sin(x)
+        x += math.exp(-t)
+        if y < -3.0:
+            return x
+    return y
+
+
+def breaks_with_the_carried(x, t):
+    y, z = 0.0, 0.0
+    n = 0
+    while n < 3:
+        n += 1
+        y += math.sin(x) * z
+        x += math.exp(-t)
+        if y > 9.0:
+            z = x
+            y += 1.0
+        else:
+            z = t
+    return y
+
+
+@pytest.mark.parametrize("function", [leaves_with_the_carried, breaks_with_the_carried])
+def test_what_a_branch_uses_the_next_iteration_may_use_too(function):
+    """The cotangent of a variable that a loop carries is not zero where the branch that uses it is not taken."""
+    derivatives = dv.grad(njit(function), (0, 1))(0.7, -0.4)
+    h = 1e-6
+    for k, (dx, dt) in enumerate([(h, 0.0), (0.0, h)]):
+        slope = (function(0.7 + dx, -0.4 + dt) - function(0.7 - dx, -0.4 - dt)) / (2 * h)
+        assert derivatives[k] == pytest.approx(slope, rel=1e-7)

@@ -523,7 +523,9 @@ class Reverse:
         return nodes, changed
 
     def branch(self, s: If) -> None:
-        unset = set(self.slots)
+        # Nothing has used these values yet; of what lives longer than an iteration, a later one may have.
+        around = list(map(id, self.block.loops()))
+        unset = {web for web, slot in self.slots.items() if list(map(id, slot.block.loops())) == around}
         then, by_then = self.within(s.then, self.guards)
         orelse, by_orelse = self.within(s.orelse, self.guards)
         if then or orelse:
