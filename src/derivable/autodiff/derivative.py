@@ -52,6 +52,14 @@ def _unpack(text: str, binding: Any, names: dict[Value, str]) -> list[Any]:
     return nodes
 
 
+def places(argnums: tuple[int, ...], names: list[str], function: str) -> tuple[int, ...]:
+    """Return the places of arguments, of which negative ones count from the end."""
+    for k in argnums:
+        if not -len(names) <= k < len(names):
+            raise ValueError(f"argnum is {k}, but {function} has {len(names)} argument(s), counted from 0")
+    return tuple(k % len(names) for k in argnums)
+
+
 class Maker:
     """Writes the programs of one derivative: which function, which verb, which arguments."""
 
@@ -61,12 +69,7 @@ class Maker:
         self.names = [a.arg for a in self.source.node.args.args]
         self.programs: dict[Any, tuple[str, list[str], Any]] = {}
         self.last: Any = None
-        for k in argnums:
-            if not -len(self.names) <= k < len(self.names):
-                raise ValueError(
-                    f"argnum is {k}, but {self.source.name} has {len(self.names)} argument(s), counted from 0"
-                )
-        self.argnums = tuple(k % len(self.names) for k in argnums)
+        self.argnums = places(argnums, self.names, self.source.name)
         if len(set(self.argnums)) < len(self.argnums):
             raise ValueError(f"argnum names an argument twice: {argnums}")
 
@@ -698,10 +701,7 @@ class DerivedMaker(Maker):
         self.function, self.verb, self.single = function, verb, single
         self.source, self.names = _Source(), names  # type: ignore[assignment]
         self.programs, self.last = {}, None
-        for k in argnums:
-            if not -len(names) <= k < len(names):
-                raise ValueError(f"argnum is {k}, but {outer.source.name} has {len(names)} argument(s), counted from 0")
-        self.argnums = tuple(k % len(names) for k in argnums)
+        self.argnums = places(argnums, names, outer.source.name)
 
     def written(self, kinds: tuple[Any, ...]) -> Any:
         """Return the program of the derivative, as a Python function."""

@@ -148,7 +148,7 @@ def is_few(vectors, taps, numbers, turned=False):  # type: ignore[no-untyped-def
     most = FEW if taps <= 25 else FEW_OF_MANY_TAPS
     if turned and taps == 1:  # read as it lies, each number would come from another row
         most = FEW_TURNED
-    return numbers >= SMALL and taps <= 64 and vectors <= min(FEW, most)
+    return numbers >= SMALL and taps <= 64 and vectors <= most
 
 
 @kernel

@@ -234,7 +234,8 @@ def check(id: str, answer: Any) -> Result:
     Args:
         id: the exercise: its chapter and number, such as "convergence.3".
         answer: a number or an array (or its text, such as `"[1, sqrt(2)]"`); a function; or a formula as text, such as
-            `"2 * L / (mu + L)"`, where the exercise asks for one. A function is called on fixed and on random arguments, the same ones each time.
+            `"2 * L / (mu + L)"`, where the exercise asks for one. A function is called on fixed and on random
+            arguments, the same ones each time.
 
     Returns:
         The [`Result`][derivable.exercises.Result]: it is true or false, and prints what there is to say.

@@ -23,6 +23,11 @@ def _positive(rng: np.random.Generator, n: int) -> np.ndarray:
     return R @ R.T + 0.1 * np.eye(n)
 
 
+def _random_valley(rng: np.random.Generator) -> tuple[float, float, float]:
+    L = float(rng.uniform(0.5, 4))
+    return float(rng.uniform(0.02, 1.9)) / L, L, float(10 ** rng.uniform(-8, -0.5))
+
+
 def _sign_step_goes_up(answer: Any) -> None:
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         raise refuse("kind", "Hand in a pair (A, w): a 2 × 2 matrix and a point of 2 numbers.")
@@ -152,9 +157,7 @@ EXERCISES: tuple[Exercise, ...] = (
         variables=("eta", "L", "eps"),
         right=_steps_needed,
         cases=((0.5, 1.0, 0.1), (0.5, 1.0, 0.25), (1.9, 1.0, 0.01), (0.1, 2.0, 1e-6), (0.01, 1.0, 0.5)),
-        random=lambda rng: (lambda L: (float(rng.uniform(0.02, 1.9)) / L, L, float(10 ** rng.uniform(-8, -0.5))))(
-            float(rng.uniform(0.5, 4))
-        ),
+        random=_random_valley,
         mistakes=(
             Mistake(
                 "rounded",
