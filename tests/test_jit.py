@@ -225,6 +225,37 @@ def test_parallel_for_may_be_nested(threads):
     np.testing.assert_array_equal(total, 1)
 
 
+def test_threads_are_taken_for_long_work_only(monkeypatch):
+    monkeypatch.setattr(jit, "_threads", 4)
+    monkeypatch.setattr(jit, "_handover", 1e-4)
+    assert [jit.threads_for(t) for t in (0, 1e-6, 2.9e-4, 3.1e-4, 1)] == [1, 1, 1, 4, 4]
+    assert [jit.threads_for(t, 2) for t in (3.1e-4, 5.9e-4, 6.1e-4)] == [1, 1, 4]
+    monkeypatch.setattr(jit, "_handover", 0.0)  # however fast: not for what takes no time
+    assert [jit.threads_for(t) for t in (1e-6, 1e-4)] == [1, 4]
+    monkeypatch.setattr(jit, "_threads", 1)
+    assert jit.threads_for(1) == 1
+
+
+def test_the_handover_is_measured_once_and_never_within_a_piece(monkeypatch):
+    monkeypatch.setattr(jit, "_threads", 2)
+    monkeypatch.setattr(jit, "_handover", None)
+    inside = []
+    jit.parallel_for(lambda start, stop: inside.append(jit.threads_for(1)), 2)  # it would wait for itself
+    assert inside == [1, 1]
+    assert jit._handover is None
+    assert jit.threads_for(1e9) == 2
+    measured = jit._handover
+    assert 0 < measured < 1e9
+    assert jit.threads_for(1e9) == 2
+    assert jit._handover is measured
+
+
+def test_one_thread_calls_the_body_once(threads):
+    calls = []
+    jit.parallel_for(lambda a, b: calls.append((a, b)), 100, pieces=10, threads=1)
+    assert calls == [(0, 100)]
+
+
 def test_many_python_threads_at_once(threads):
     x = np.arange(5000.0)
     outputs = [np.zeros_like(x) for _ in range(8)]

@@ -157,17 +157,19 @@ def same_losses(steps: int = 20) -> dict[str, Any]:
     return {"derivable": list(map(float, ours)), "torch": theirs}
 
 
-def times(rounds: int = 15) -> dict[str, Any]:
-    """Return the processor seconds of an epoch of the training images on one thread, here and in torch, in turns.
+def times(threads: int = 1, rounds: int = 15) -> dict[str, Any]:
+    """Return the seconds of an epoch of the training images, here and in torch, in turns.
 
-    Not the time on the clock with all threads: where another process wants a core, torch's threads wait for each other,
-    and it is 50 times slower.
+    On one thread, processor seconds. On more, the time on the clock, which is worth something only on a machine that
+    does nothing else: where another process wants a core, torch's threads wait for each other, and it is 50 times
+    slower.
     """
     import torch
 
-    threads = dv.get_num_threads()
-    dv.set_num_threads(1)
-    torch.set_num_threads(1)
+    clock = time.process_time if threads == 1 else time.perf_counter
+    before = dv.get_num_threads()
+    dv.set_num_threads(threads)
+    torch.set_num_threads(threads)
     X, _, y, _ = split()
     X = X.astype(np.float32)
     net, schedule = network(), dv.schedules.cosine(STEP, 1000)
@@ -177,15 +179,15 @@ def times(rounds: int = 15) -> dict[str, Any]:
     dv.train(net, X[:64], y[:64], epochs=1)  # compile
     taken: dict[str, list[float]] = {"derivable": [], "torch": []}
     for k in range(rounds + 1):
-        began = time.process_time()
+        began = clock()
         dv.train(net, X, y, epochs=1, batch=BATCH, parameters=start)
-        middle = time.process_time()
+        middle = clock()
         for _ in torch_steps(model, points, labels, schedule, 1, order):
             pass
         if k:  # the first round warms both
             taken["derivable"].append(round(middle - began, 4))
-            taken["torch"].append(round(time.process_time() - middle, 4))
-    dv.set_num_threads(threads)
+            taken["torch"].append(round(clock() - middle, 4))
+    dv.set_num_threads(before)
     ratios = [a / b for a, b in zip(taken["torch"], taken["derivable"], strict=True)]
     versions = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
     return {**taken, "ratio": round(float(np.median(ratios)), 2), "versions": versions}
@@ -200,7 +202,7 @@ def main() -> None:
     options = parser.parse_args()
     stored = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     if options.torch:
-        stored |= {"losses": same_losses(), "times": times()}
+        stored |= {"losses": same_losses(), "times": times(), "clock": times(2)}
     else:
         with contextlib.ExitStack() as stack:
             if options.dask:

@@ -16,8 +16,10 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import statistics
 import sys
 import threading
+import time
 import types
 import warnings
 from collections import deque
@@ -31,7 +33,16 @@ import numpy as np
 
 from derivable.validation import as_array, check_number
 
-__all__ = ["cache_folder", "elementwise", "get_num_threads", "kernel", "parallel_for", "set_num_threads", "ufunc"]
+__all__ = [
+    "cache_folder",
+    "elementwise",
+    "get_num_threads",
+    "kernel",
+    "parallel_for",
+    "set_num_threads",
+    "threads_for",
+    "ufunc",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -333,6 +344,9 @@ _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _threads: int | None = None
 _inside = threading.local()
+_handover: float | None = None  # seconds
+WORTH = 3  # with two threads, a sixth less time at least
+LEAST_SECONDS = 2e-5  # of work that may be worth a second thread on any machine
 
 
 def get_num_threads() -> int:
@@ -386,7 +400,40 @@ def set_num_threads(threads: int) -> None:
     _retire_pool()
 
 
-def parallel_for(body: Callable[..., Any], count: int, *args: Any, pieces: int | None = None) -> None:
+def threads_for(seconds: float, handovers: int = 1) -> int:
+    """Return how many threads are worth their while for work that takes one thread about so long.
+
+    Work is handed to other threads only where it takes `WORTH` times as long as to hand it over and to hear that it is
+    done. This is measured, once in a process, for it differs much: some 10 microseconds where idle processors stay
+    awake, 100 on a virtual machine that gives them back.
+
+    Args:
+        seconds: an estimate; twice too much or too little does no harm.
+        handovers: how often the threads meet meanwhile.
+
+    Returns:
+        1 or `get_num_threads()`.
+    """
+    global _handover
+    threads = get_num_threads()
+    if threads == 1 or seconds < LEAST_SECONDS or getattr(_inside, "piece", False):
+        return 1
+    if _handover is None:
+        measured = []
+        try:
+            for _ in range(9):
+                began = time.perf_counter()
+                _get_pool().submit(int).result()
+                measured.append(time.perf_counter() - began)
+        except RuntimeError:
+            return 1  # as in `parallel_for`
+        _handover = statistics.median(measured)
+    return threads if seconds >= WORTH * handovers * _handover else 1
+
+
+def parallel_for(
+    body: Callable[..., Any], count: int, *args: Any, pieces: int | None = None, threads: int | None = None
+) -> None:
     """Run `body(start, stop, *args)` over the pieces of `range(count)`, in parallel.
 
     The calling thread works too. Called from within a piece, it runs serially, so that nesting cannot
@@ -398,8 +445,9 @@ def parallel_for(body: Callable[..., Any], count: int, *args: Any, pieces: int |
         *args: passed on to `body`.
         pieces: into how many pieces to cut; as many as there are threads by default. More pieces than threads
             balance uneven work.
+        threads: how many threads, `get_num_threads()` by default; with one, `body` is called once.
     """
-    threads = min(get_num_threads(), count)
+    threads = min(get_num_threads() if threads is None else threads, count)
     if threads <= 1 or getattr(_inside, "piece", False):
         body(0, count, *args)
         return

@@ -881,6 +881,11 @@ def repeat_tile(start, stop, times, depth, a, b, c):  # type: ignore[no-untyped-
             multiply_tile(depth, VECTORS, a, 0, b, 0, c, item * ROWS * width, width, ROWS, width, True)
 
 
+def seconds_of(multiplications: float, itemsize: int) -> float:
+    """Estimate how long the micro-kernel takes for so many multiplications on one processor with vectors."""
+    return multiplications * itemsize / 1.5e11
+
+
 def peak(dtype: Any = np.float32, *, threads: int | None = None, repeats: int = 20) -> float:
     """Measure the micro-kernel alone: the most that any product built on it can reach on this machine, now.
 

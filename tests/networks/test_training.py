@@ -201,4 +201,4 @@ def test_what_the_chapter_says_of_the_stored_runs(expected):
     losses = stored["losses"]
     assert len(losses["torch"]) == 21
     np.testing.assert_allclose(losses["derivable"], losses["torch"], rtol=1e-6)
-    assert stored["times"]["ratio"] >= 1  # torch's seconds by ours
+    assert min(stored["times"]["ratio"], stored["clock"]["ratio"]) >= 1  # torch's seconds by ours

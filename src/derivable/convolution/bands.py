@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 
 from derivable.convolution.implicit import at
-from derivable.jit import kernel, parallel_for
-from derivable.simd import LINES, clear, correlate_tile, lanes, move, move_every_other, sum_taps
+from derivable.jit import kernel, parallel_for, threads_for
+from derivable.simd import LINES, clear, correlate_tile, lanes, move, move_every_other, seconds_of, sum_taps
 
 ROWS_OF_BAND = 32  # output rows in a band
 COLUMNS_OF_BAND = 4096  # output columns in a band
-LARGE = 1 << 18  # multiplications from which on more threads pay
 
 
 def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
@@ -35,10 +34,8 @@ def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # typ
     shapes = (x.shape, w.shape, out.shape)
     args = (x.reshape(-1), w.reshape(-1), bias, out.reshape(-1), shapes, stride, before, dilation, groups)
     count = batch * groups * depth * bands * stretches
-    if out.size * w[0].size < LARGE:
-        bands_part(0, count, *args)
-    else:
-        parallel_for(bands_part, count, *args)
+    threads = threads_for(seconds_of(out.size * w[0].size, x.itemsize))
+    parallel_for(bands_part, count, *args, threads=threads)
     return out
 
 
@@ -162,7 +159,7 @@ def input_gradient_bands(g, w, bias, out, stride, before, dilation, groups):  # 
     """
     axes = [tap_classes(k, s, b, d) for k, s, b, d in zip(w.shape[2:], stride, before, dilation, strict=True)]
     # The kernel, sorted: for each class of rows and columns its taps.
-    channels, per_group = w.shape[1], w.shape[0] // groups
+    channels = w.shape[1]
     parts: list[Any] = []
     starts: list[int] = []
     for row_taps, _ in axes[1]:
@@ -184,10 +181,8 @@ def input_gradient_bands(g, w, bias, out, stride, before, dilation, groups):  # 
     table = (rows, counts, columns, np.array(starts, np.int64))
     args = (g.reshape(-1), flat, size, bias, out.reshape(-1), shapes, stride, before, dilation, groups, table, band)
     count = out.shape[0] * groups * out.shape[2] * bands
-    if g.size * channels * w[0, 0].size < LARGE or per_group == 0:
-        input_gradient_part(0, count, *args)
-    else:
-        parallel_for(input_gradient_part, count, *args)
+    threads = threads_for(seconds_of(g.size * channels * w[0, 0].size, g.itemsize))
+    parallel_for(input_gradient_part, count, *args, threads=threads)
     return out
 
 
@@ -310,10 +305,8 @@ def kernel_gradient_bands(g, x, out, stride, before, dilation, groups):  # type:
     channels = x.shape[1] // groups
     shapes = (g.shape, x.shape, out.shape)
     args = (g.reshape(-1), x.reshape(-1), out.reshape(-1), shapes, stride, before, dilation, groups)
-    if g.size * out[0].size < LARGE:
-        kernel_gradient_part(0, groups * channels, *args)
-    else:
-        parallel_for(kernel_gradient_part, groups * channels, *args)
+    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize))
+    parallel_for(kernel_gradient_part, groups * channels, *args, threads=threads)
     return bool(np.isfinite(out).all())
 
 

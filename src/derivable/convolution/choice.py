@@ -25,7 +25,7 @@ import numpy as np
 from derivable.convolution import bands, direct, implicit, sliding, winograd
 from derivable.convolution.normal import check_channels
 from derivable.convolution.sizes import geometry, normal_sizes
-from derivable.jit import kernel, parallel_for
+from derivable.jit import kernel, parallel_for, threads_for
 from derivable.simd import LINES, ROWS, VECTOR_BYTES
 from derivable.validation import check_choice, check_count
 
@@ -41,8 +41,9 @@ __all__ = [
 ]
 
 METHODS = ("auto", "direct", "bands", "sliding", "implicit", "winograd")
-# Under so many multiplications (some 100 microseconds) waking a thread costs more than it brings.
-PARALLEL_WORK = 1 << 20
+# Under so many multiplications a walk through the whole result is as fast as the ways that go by planes or rows.
+ONE_WALK = 1 << 20
+PACE = 1e10  # multiplications by the definition in a second, about
 # Under so many multiplications the definition is done before the others are prepared.
 SMALL_WORK = 1 << 15
 
@@ -298,14 +299,15 @@ def run_convolution(
     planes = x.shape[0] * w.shape[0] * out[0]
     work = planes * out[1] * out[2] * (w.size // w.shape[0])
     arguments = (x, w, bias, result, stride, before, dilation, groups)
-    if work < PARALLEL_WORK:
+    if work < ONE_WALK:
         direct.convolution_part(0, planes, *arguments)
         return result
+    threads = threads_for(work / PACE)
     way = direct.plane_at_once(x.shape[2:], w.shape[2:], out, stride, before, dilation)
     if way == 1 or (way == 2 and np.isfinite(w).all()):
-        parallel_for(direct.planes_part, planes, *arguments)
+        parallel_for(direct.planes_part, planes, *arguments, threads=threads)
     else:
-        parallel_for(direct.rows_part, planes * out[1], *arguments)
+        parallel_for(direct.rows_part, planes * out[1], *arguments, threads=threads)
     return result
 
 
@@ -370,10 +372,8 @@ def run_input_gradient(
     result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
     arguments = (g, w, bias, result, stride, before, dilation, groups)
     planes = g.shape[0] * channels * sizes[0]
-    if g.size * (w.size // w.shape[0]) < PARALLEL_WORK:
-        direct.input_gradient_part(0, planes, *arguments)
-    else:
-        parallel_for(direct.input_gradient_part, planes, *arguments)
+    threads = threads_for(g.size * (w.size // w.shape[0]) / PACE)
+    parallel_for(direct.input_gradient_part, planes, *arguments, threads=threads)
     return result
 
 
@@ -414,8 +414,5 @@ def run_kernel_gradient(
         return implicit.kernel_gradient_implicit(g, x, result, stride, before, dilation, groups)
     arguments = (g, x, result, stride, before, dilation, groups)
     planes = result.shape[0] * channels * kernel_sizes[0]
-    if work < PARALLEL_WORK:
-        direct.kernel_gradient_part(0, planes, *arguments)
-    else:
-        parallel_for(direct.kernel_gradient_part, planes, *arguments)
+    parallel_for(direct.kernel_gradient_part, planes, *arguments, threads=threads_for(work / PACE))
     return result

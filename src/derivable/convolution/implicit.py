@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from derivable.jit import get_num_threads, kernel, parallel_for
+from derivable.jit import kernel, parallel_for, threads_for
 from derivable.simd import (
     ROWS,
     VECTOR_BYTES,
@@ -43,12 +43,12 @@ from derivable.simd import (
     move_every_other,
     multiply_rows,
     multiply_tile,
+    seconds_of,
     turn,
 )
 
 DEPTH = 256  # terms of the sum in one block: a tile's panel of patches then fits the nearest cache
 SMALL = 1 << 16  # numbers under which a kernel is packed by one thread
-LARGE = 1 << 19  # multiplications from which on more threads pay
 SUMS = 576  # rows of sums that are kept while the gradient of a kernel is computed
 TILES = 8  # tiles of positions in one block, more where the sums are short: all together fit the next cache
 FEW = 32  # vectors of positions up to which a kernel is not packed,
@@ -56,6 +56,7 @@ FEW_OF_MANY_TAPS = 8  # and where it has more than 25 taps; one of more than 64 
 FEW_TURNED = 4  # and where it has one tap and is turned round
 LONG = 512  # terms of the sum in one block, where the kernel is not packed: long stretches of its rows
 AHEAD = 8  # rows between the one that is packed and the one asked for from memory
+SECONDS_TO_MOVE = 1e-9  # a number, one by one
 KEPT = 1 << 13  # entries up to which a table that follows from the shapes is kept for the next call
 
 
@@ -101,7 +102,7 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
     numbers = groups * panels * ROWS * len(taps) * inner
     vectors, count = batch * -(-positions // lanes_of_x), math.prod(w.shape[2:])
     few = len(taps) == count and is_few(vectors, count, numbers, turned)
-    threads = get_num_threads() if positions * batch * numbers >= LARGE else 1
+    threads = threads_for(seconds_of(positions * batch * numbers, x.itemsize))
     # Few positions are cut into smaller blocks, and as a last resort the out channels are shared among threads.
     most = TILES * max(1, min(4, DEPTH // (len(taps) * inner)))
     size = max(1, min(most, tiles, batch * groups * tiles // threads))
@@ -123,16 +124,10 @@ def multiply_patches(x, w, chosen, turned, out, taps, stride, groups, bias=None)
             packs, pieces = pack_turned_part, groups * -(-inner // ROWS)
         else:
             packs, pieces = pack_kernel_part, groups * panels
-        if numbers < SMALL:
-            packs(0, pieces, *pack)
-        else:
-            parallel_for(packs, pieces, *pack)
+        parallel_for(packs, pieces, *pack, threads=1 if numbers < SMALL else threads)
         args = (flat_x, packed, taps, bias, flat_out, shapes, stride, groups, plan)
         part = implicit_part
-    if threads == 1:
-        part(0, items, *args)
-    else:
-        parallel_for(part, items, *args, pieces=min(items, 4 * threads))
+    parallel_for(part, items, *args, pieces=min(items, 4 * threads), threads=threads)
     return out
 
 
@@ -526,10 +521,7 @@ def input_gradient_implicit(g, w, out, stride, before, dilation, groups, bias=No
         multiply_patches(g, w, chosen, True, target, taps, unit, groups, bias)
         if target is not out:
             args = (out.reshape(-1), target.reshape(-1), sizes, part, tuple(stride), first)
-            if out.size < LARGE:
-                write_class(0, planes, *args)
-            else:
-                parallel_for(write_class, planes, *args)
+            parallel_for(write_class, planes, *args, threads=threads_for(SECONDS_TO_MOVE * target.size))
     return out
 
 
@@ -595,7 +587,7 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
         g, stride = g.reshape(*g.shape[:2], 1, 1, -1), (1, 1, 1)
     table, places = row_table((channels, *out.shape[2:]), x.shape[2:], before, dilation)
     vector = VECTOR_BYTES // x.itemsize
-    threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
+    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize))
     blocks = -(-per_group // (VECTORS * vector))
     width = -(-per_group // (blocks * vector)) * vector
     chunks = max(-(-len(table) * ROWS // SUMS), -(-threads // (groups * blocks)))
@@ -613,10 +605,7 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
         groups,
         plan,
     )
-    if threads == 1:
-        kernel_gradient_part(0, items, *args)
-    else:
-        parallel_for(kernel_gradient_part, items, *args, pieces=items)
+    parallel_for(kernel_gradient_part, items, *args, pieces=items, threads=threads)
     return out
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from derivable.convolution.normal import common_dtype, normal, spatial_array
 from derivable.convolution.sizes import Sizes, per_axis
-from derivable.jit import kernel, parallel_for
+from derivable.jit import kernel, parallel_for, threads_for
 from derivable.validation import as_array
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "max_pool3d_gradient",
 ]
 
-PARALLEL_WORK = 1 << 18
+SECONDS_TO_COMPARE = 1e-9
 
 
 # ------------------------------------------------------------------------------------------------ kernels
@@ -232,10 +232,7 @@ def check_divisor(count_include_pad: Any, divisor_override: Any) -> tuple[bool, 
 
 def run(part: Any, planes: int, work: int, *arguments: Any) -> None:
     """Call the kernel once, or for large work in pieces on several threads."""
-    if work < PARALLEL_WORK:
-        part(0, planes, *arguments)
-    else:
-        parallel_for(part, planes, *arguments)
+    parallel_for(part, planes, *arguments, threads=threads_for(work * SECONDS_TO_COMPARE))
 
 
 def pool_work(out: Any, size: Sizes) -> int:

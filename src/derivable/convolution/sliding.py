@@ -21,14 +21,13 @@ import math
 import numpy as np
 
 from derivable.convolution.bands import copy_band, interleave, tap_classes
-from derivable.convolution.implicit import at, pack_across
-from derivable.jit import get_num_threads, kernel, parallel_for
-from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, lanes, multiply_places, multiply_shifted, turn
+from derivable.convolution.implicit import SECONDS_TO_MOVE, at, pack_across
+from derivable.jit import kernel, parallel_for, threads_for
+from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, lanes, multiply_places, multiply_shifted, seconds_of, turn
 
 __all__ = ["convolution_sliding", "input_gradient_sliding", "kernel_gradient_sliding"]
 
 BAND_BYTES = 1 << 18  # of the padded input, all channels of a group together
-LARGE = 1 << 19  # multiplications from which on more threads pay
 
 
 def layout(channels, kernel_shape, out_shape, stride, dilation, itemsize, threads):  # type: ignore[no-untyped-def]
@@ -61,7 +60,7 @@ def convolution_sliding(x, w, bias, out, stride, before, dilation, groups):  # t
     """Compute a layer's convolution, plus `bias`, into `out`."""
     out_channels, channels = w.shape[:2]
     per_group = out_channels // groups
-    threads = get_num_threads() if out.size * w[0].size >= LARGE else 1
+    threads = threads_for(seconds_of(out.size * w[0].size, x.itemsize))
     few = -(-threads // (x.shape[0] * groups * out.shape[2]))
     plan = layout(channels, w.shape[2:], out.shape[2:], stride, dilation, x.itemsize, few)
     panels = -(-per_group // ROWS)
@@ -81,10 +80,7 @@ def convolution_sliding(x, w, bias, out, stride, before, dilation, groups):  # t
         groups,
         plan,
     )
-    if threads == 1:
-        sliding_part(0, count, *args)
-    else:
-        parallel_for(sliding_part, count, *args)
+    parallel_for(sliding_part, count, *args, threads=threads)
     return out
 
 
@@ -260,10 +256,7 @@ def input_gradient_sliding(g, w, bias, out, stride, before, dilation, groups):  
     convolution_sliding(g, kernels, np.repeat(bias, classes), result, one, tuple(-n for n in least), one, groups)
     planes = out.shape[0] * out.shape[1]
     args = (result.reshape(-1), out.reshape(-1), tuple(shape), out.shape[2:], tuple(stride))
-    if out.size < LARGE or get_num_threads() == 1:
-        join_classes(0, planes, *args)
-    else:
-        parallel_for(join_classes, planes, *args)
+    parallel_for(join_classes, planes, *args, threads=threads_for(SECONDS_TO_MOVE * out.size))
     return out
 
 
@@ -295,7 +288,7 @@ def kernel_gradient_sliding(g, x, out, stride, before, dilation, groups):  # typ
     """
     per_group, channels = out.shape[0] // groups, out.shape[1]
     vector = VECTOR_BYTES // x.itemsize
-    threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
+    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize))
     blocks = -(-per_group // (VECTORS * vector))
     width = -(-per_group // (blocks * vector)) * vector
     rows = layout(channels, out.shape[2:], (1, g.shape[3], LONGEST), stride, dilation, x.itemsize, 1)[0]
@@ -314,10 +307,7 @@ def kernel_gradient_sliding(g, x, out, stride, before, dilation, groups):  # typ
         dilation,
         groups,
     )
-    if threads == 1:
-        kernel_gradient_part(0, count, *args, plan)
-    else:
-        parallel_for(kernel_gradient_part, count, *args, plan, pieces=count)
+    parallel_for(kernel_gradient_part, count, *args, plan, pieces=count, threads=threads)
     return bool(np.isfinite(out).all())
 
 

@@ -33,8 +33,20 @@ from typing import Any
 import numpy as np
 
 from derivable.convolution.implicit import at
-from derivable.jit import get_num_threads, kernel, parallel_for
-from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, aligned, ask, lanes, move, multiply_tile, sandwich, turn
+from derivable.jit import kernel, parallel_for, threads_for
+from derivable.simd import (
+    ROWS,
+    VECTOR_BYTES,
+    VECTORS,
+    aligned,
+    ask,
+    lanes,
+    move,
+    multiply_tile,
+    sandwich,
+    seconds_of,
+    turn,
+)
 
 __all__ = [
     "ERROR",
@@ -52,7 +64,7 @@ NEAR_BYTES = 1 << 21  # the same, as long as the blocks are not too small: it th
 LEAST_PANELS = 2  # of tiles in a block, each of which transforms the kernel anew
 LEAST_TILES = 96  # of the gradient in the kernel in a block, each of which adds to the whole gradient
 PANEL_BYTES = 1 << 20  # the transformed kernel of a few panels of out channels
-LARGE = 1 << 19  # multiplications from which on more threads pay
+SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
 AHEAD = 8  # channels between the one whose kernel is transformed and the one asked for from memory
 
 # The error of an output is at most ERROR[m] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The factor
@@ -150,7 +162,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     numbers = min(per_block, -(-tiles // lane) * lane) * channels + -(-per_block // width) * lane
     v = aligned(n * n * numbers, x)
     panels = -(-per_group // ROWS)
-    threads = get_num_threads() if out.size * channels * 9 >= LARGE else 1
+    threads = threads_for(seconds_of(out.size * channels * 9, x.itemsize) / SAVES, 2)
     some = max(2, PANEL_BYTES // (n * n * channels * ROWS * x.itemsize))
     chunks = min(panels, max(-(-panels // some), threads if threads > 1 else 1))
     fine = np.ones(chunks, np.bool_)
@@ -164,12 +176,8 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
             run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
             start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
             back = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth, chunks, plan)
-            if threads == 1:
-                input_part(0, channels, *run)
-                output_part(0, chunks, *back, fine)
-            else:
-                parallel_for(input_part, channels, *run)
-                parallel_for(output_part, chunks, *back, fine, pieces=chunks)
+            parallel_for(input_part, channels, *run, threads=threads)
+            parallel_for(output_part, chunks, *back, fine, pieces=chunks, threads=threads)
             if not fine.all():
                 return False
     return True
@@ -428,19 +436,15 @@ def kernel_gradient_winograd(g, x, out, before, dilation, groups):  # type: igno
     panels = -(-channels // (VECTORS * lane)), room[1] // ROWS
     v = aligned(36 * (tiles * room[0] + panels[0] * lane), x)
     u = np.empty(36 * (tiles * room[1] + panels[1] * lane), x.dtype)
-    threads = get_num_threads() if g.size * out[0].size >= LARGE else 1
+    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) / SAVES, 2)
     args = (g.reshape(-1), x.reshape(-1), u, v, (g.shape, x.shape, out.shape))
     for group, a, first in itertools.product(range(groups), range(out.shape[2]), range(0, lines, per_block)):
         count = min(per_block, lines - first)
         place = (before[0] - a * dilation[0], before[1], before[2])
         run = (*args, place, groups, room, (high, wide), group, first, count * wide)
         back = (u, v, out.reshape(-1), out.shape, group, groups, a, room, count * wide, first > 0)
-        if threads == 1:
-            turn_part(0, count, *run)
-            sum_part(0, panels[0], *back)
-        else:
-            parallel_for(turn_part, count, *run)
-            parallel_for(sum_part, panels[0], *back, pieces=panels[0])
+        parallel_for(turn_part, count, *run, threads=threads)
+        parallel_for(sum_part, panels[0], *back, pieces=panels[0], threads=threads)
     return bool(np.isfinite(out).all())
 
 
