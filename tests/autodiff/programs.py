@@ -121,7 +121,7 @@ def _pick(which):
         for a in args[1:]:
             x, y = Dual.of(best), Dual.of(a)
             if x.real == y.real:
-                best = Dual(x.value, (x.dot + y.dot) / 2)
+                best = 0.5 * (x + y)  # of dual numbers of dual numbers all parts
             elif (y.real > x.real) == (which == "max"):
                 best = a
         return best
@@ -148,8 +148,8 @@ class DualNumPy:
     sum = staticmethod(np.sum)
 
     @staticmethod
-    def zeros(n):
-        return np.array([Dual(0.0) for _ in range(n)], dtype=object)
+    def zeros(shape):
+        return np.array([Dual(0.0) for _ in range(np.prod(shape))], dtype=object).reshape(shape)
 
     @staticmethod
     def zeros_like(a):
@@ -158,6 +158,28 @@ class DualNumPy:
     @staticmethod
     def empty(n):
         return DualNumPy.zeros(n)
+
+    outer, where, prod, mean = map(staticmethod, (np.outer, np.where, np.prod, np.mean))
+    maximum = staticmethod(np.frompyfunc(lambda a, b: _pick("max")(a, b), 2, 1))
+
+    @staticmethod
+    def max(a):
+        values = [Dual.of(v) for v in a.flat]
+        largest = max(v.real for v in values)
+        ties = [v for v in values if v.real == largest]
+        return sum(ties[1:], ties[0]) / len(ties) if len(ties) > 1 else ties[0]
+
+    concatenate, stack = staticmethod(np.concatenate), staticmethod(np.stack)
+
+    @staticmethod
+    def sort(a):
+        return np.array(sorted(a, key=lambda v: Dual.of(v).real), dtype=object)
+
+    @staticmethod
+    def array(values):
+        if all(isinstance(v, int) for v in values):
+            return np.array(values)
+        return np.array([Dual.of(v) for v in values], dtype=object)
 
 
 MOVES = (("1:", ":-1"), (":", "::-1"), ("1:3", "2:"), ("::2", "1:3"), (":2", "2:"))  # of four elements, to and from
@@ -358,19 +380,209 @@ class Generator:
         return "\n".join(text + self.lines) + "\n"
 
 
+class WideGenerator(Generator):
+    """Writes programs that also bind arrays anew, hold matrices, and call functions of arrays, which may write."""
+
+    FUNCTIONS = (
+        "def mixed(b, u):", "    c = b.copy()", "    for j in range(3):", "        c[j + 1] = math.tanh(c[j] * u) + 0.5 * c[j + 1]",
+        "        if c[j] > 0.5:", "            continue", "        c[j] -= u", "    return c, c[0] * u", "",
+        "def push(b, u):", "    for j in range(4):", "        if b[j] > 0.0:", "            b[j] *= 0.5 * u", "        else:",
+        "            b[j] += u", "", "def rolled(m, b):", "    h = b", "    for j in range(2):", "        h = np.tanh(m[j] * h + b)",
+        "    return h", "",
+    )  # fmt: skip
+
+    def __init__(self, r, arrays=True):
+        super().__init__(r, arrays)
+        self.matrices = []
+
+    def scoped(self, write):
+        kept = len(self.matrices)
+        super().scoped(write)
+        self.matrices = self.matrices[:kept]
+
+    def expression(self, depth=2):
+        if depth and self.r.random() < 0.2:
+            forms = [
+                lambda: f"0.2 * np.max({self.array()})",
+                lambda: f"np.mean({self.array()})",
+                lambda: f"np.sum({(c := self.r.choice(self.arrays))}[{c} > {self.atom()}])",
+                lambda: f"({self.atom()} if {self.atom()} < {self.atom()} < {self.atom()} else {self.atom()})",
+                lambda: f"0.1 * np.prod({self.array()})",
+            ]
+            if self.matrices:
+                forms += [
+                    lambda: f"0.1 * np.sum({self.matrix()})",
+                    lambda: f"{self.r.choice(self.matrices)}[{self.index()}, {self.index()}]",
+                    lambda: f"0.1 * np.max({self.r.choice(self.matrices)})",
+                ]
+            return self.r.choice(forms)()
+        return super().expression(depth)
+
+    def array(self):
+        if self.r.random() < 0.5:
+            return super().array()
+        a, b = self.r.choice(self.arrays), self.r.choice(self.arrays)
+        e = lambda: self.expression(1)  # noqa: E731
+        forms = [
+            lambda: f"np.where({a} > {b}, {a}, 0.5 * {b})",
+            lambda: f"np.maximum({a}, {b})",
+            lambda: f"np.concatenate(({a}[2:], {b}[:2]))",
+            lambda: f"np.array([{e()}, {e()}, {e()}, {e()}])",
+            lambda: f"{a} * {self.r.choice(self.scalars)} - {b}[::-1]",
+            lambda: f"{a}[np.array([{self.r.randint(0, 3)}, 2, 2, {self.r.randint(0, 3)}])]",
+            lambda: f"np.sort({a} * {b})",
+            lambda: f"({a} * 1.0 if {self.condition()} else {b} - 0.5 * {a})",
+            lambda: f"np.where(({a} > 0.0) & ({b} < 1.0), {a} * {b}, 0.1)",
+        ]
+        if self.matrices:
+            m = self.r.choice(self.matrices)
+            forms += [
+                lambda: f"0.3 * ({m} @ {a})",
+                lambda: f"0.3 * ({a} @ {m})",
+                lambda: f"0.3 * ({m}.T @ {a})",
+                lambda: f"{m}[{self.index()}] + {a}",
+                lambda: f"{m}[:, {self.index()}] * {a}",
+                lambda: f"np.sum({m}, axis={self.r.randint(0, 1)})",
+                lambda: f"{m}.reshape(16)[{self.r.randint(0, 12)}:][:4] * 0.5",
+                lambda: f"rolled({m}, {a})",
+            ]
+        return self.r.choice(forms)()
+
+    def matrix(self):
+        a, b = self.r.choice(self.arrays), self.r.choice(self.arrays)
+        forms = [f"np.outer({a}, {b})"]
+        if self.matrices:
+            m, o = self.r.choice(self.matrices), self.r.choice(self.matrices)
+            forms += [
+                f"{m} * {o}",
+                f"np.tanh({m})",
+                f"0.5 * ({m}.T + {o})",
+                f"0.2 * ({m} @ {o})",
+                f"{m} + {a}",
+                f"{m} * {self.r.choice(self.scalars)}",
+            ]
+        return self.r.choice(forms)
+
+    def new_array(self):
+        """Return an expression of an array that nothing else holds."""
+        text = self.array()
+        return text + ".copy()" if text in self.arrays else text
+
+    def statement(self, depth):
+        if self.r.random() < 0.55:
+            return super().statement(depth)
+        self.budget -= 1
+        change = self.r.choice(["=", "+=", "-=", "*="])
+        forms = [self.call, self.pair]
+        if depth < 4 and self.loops < 3 and self.budget > 0:
+            forms.append(lambda: self.forever(depth))
+        if self.owned:
+            forms.append(lambda: self.through_a_view(depth))
+            name = self.r.choice(self.owned)
+            forms += 3 * [lambda: f"{name} = {self.new_array()}"]
+            forms += [
+                lambda: f"{name} {self.r.choice(['+=', '-='])} {self.new_array()}",
+                lambda: f"{name} *= {self.expression(1)}",
+                lambda: f"push({name}, {self.expression(1)})",
+            ]
+        if self.matrices:
+            m, a, i, j = self.r.choice(self.matrices), self.r.choice(self.arrays), self.index(), self.index()
+            forms += [
+                lambda: f"{m} = {self.matrix()}",
+                lambda: f"{m}[{i}, {j}] {change} {self.expression(1)}",
+                lambda: f"{m}[{i}] {change} {a}",
+                lambda: f"{m}[:, {j}] {change} {a}",
+                lambda: f"{m}[{i}, 1:] = {a}[:-1]",
+                lambda: f"{m}[1:, :-1] = {m}[:-1, 1:]",
+                lambda: f"{m} {self.r.choice(['*=', '+='])} {self.expression(1)}",
+            ]
+        if len(self.matrices) < 2:
+            forms += 2 * [self.new_matrix]
+        if self.loops < 3 and self.budget > 0 and depth < 4:
+            forms.append(lambda: self.rows(depth))
+        text = self.r.choice(forms)()
+        if text:
+            self.emit(depth, text)
+        return None
+
+    def call(self):
+        b, t = self.fresh("b"), self.fresh("t")
+        text = f"{b}, {t} = mixed({self.r.choice(self.arrays)}, {self.expression(1)})"
+        self.arrays.append(b)
+        self.owned.append(b)
+        self.scalars.append(t)
+        return text
+
+    def pair(self):
+        t, b, p = self.fresh("t"), self.fresh("b"), self.fresh("p")
+        text = f"{p} = ({self.expression(1)}, {self.new_array()}); {t}, {b} = {p}"
+        self.scalars.append(t)
+        self.arrays.append(b)
+        return text
+
+    def through_a_view(self, depth):
+        view, owner = self.fresh("w"), self.r.choice(self.owned)
+        self.emit(depth, f"{view} = {owner}[{self.r.choice(['1:', ':2', '::2'])}]")
+        for _ in range(self.r.randint(1, 2)):
+            change = self.r.choice(["=", "+=", "*="])
+            self.emit(depth, f"{view}[{self.r.randint(0, 1)}] {change} {self.expression(1)}")
+        if self.r.random() < 0.5:
+            self.emit(depth, f"{self.r.choice(self.scalars)} += np.sum({view})")
+
+    def forever(self, depth):
+        """Write a loop that only a break ends."""
+        self.loops += 1
+        n = self.fresh("n")
+        self.emit(depth, f"{n} = 0")
+        self.emit(depth, "while True:")
+
+        def inside():
+            self.emit(depth + 1, f"if {n} >= {self.r.randint(1, 3)}:")
+            self.emit(depth + 2, "break")
+            self.emit(depth + 1, f"{n} += 1")
+            self.ints.append(n)
+            self.block(depth + 1, ("break", "continue"))
+
+        self.scoped(inside)
+        self.loops -= 1
+
+    def new_matrix(self):
+        name = self.fresh("m")
+        text = f"{name} = {self.r.choice(['np.zeros((4, 4))', self.matrix(), self.matrix()])}"
+        self.matrices.append(name)
+        return text
+
+    def rows(self, depth):
+        """Write a loop over the numbers of an array, or over the rows of a matrix."""
+        self.loops += 1
+        of_matrix = self.matrices and self.r.random() < 0.5
+        name = self.fresh("r" if of_matrix else "v")
+        self.emit(depth, f"for {name} in {self.r.choice(self.matrices if of_matrix else self.arrays)}:")
+
+        def inside():
+            (self.arrays if of_matrix else self.scalars).append(name)
+            self.block(depth + 1, ("break", "continue"))
+
+        self.scoped(inside)
+        self.loops -= 1
+
+    def source(self):
+        return "\n".join(self.FUNCTIONS) + super().source()
+
+
 ARGUMENTS = (0.7, -0.4, np.array([0.3, -0.8, 1.1, 0.5]))
 
 
-def sources():
+def sources(generator=Generator):
     """Return the hypothesis strategy of programs."""
     from hypothesis import strategies as st
 
-    return st.randoms(use_true_random=False).map(lambda r: Generator(r).source())
+    return st.randoms(use_true_random=False).map(lambda r: generator(r).source())
 
 
-def seeded(seed):
+def seeded(seed, generator=Generator):
     """Return the program of a seed."""
-    return Generator(random.Random(seed)).source()
+    return generator(random.Random(seed)).source()
 
 
 def namespace(source, math_, numpy_, wrap=lambda f: f):
@@ -383,8 +595,9 @@ def namespace(source, math_, numpy_, wrap=lambda f: f):
     if math_ is not math:
         module.__dict__.update(max=_pick("max"), min=_pick("min"))
     exec(compile(source, file, "exec"), module.__dict__)
-    if "helper" in module.__dict__:
-        module.__dict__["helper"] = wrap(module.__dict__["helper"])
+    for name, value in list(module.__dict__.items()):
+        if isinstance(value, types.FunctionType) and name != "f" and value.__code__.co_filename == file:
+            module.__dict__[name] = wrap(value)
     return module.__dict__["f"]
 
 
@@ -479,12 +692,12 @@ def check_plain(f, value, partials, products, overflowed):
     return judged("hvp", got, products, overflowed) or "right"
 
 
-def long_run(number, start, compiled):
+def long_run(number, start, compiled, generator=Generator):
     """Check the programs of so many seeds, print every failure, and return the exit code."""
     counts, refusals = Counter(), Counter()
     for seed in range(start, start + number):
         try:
-            outcome = check(seeded(seed), compiled)
+            outcome = check(seeded(seed, generator), compiled)
         except Exception as error:
             outcome = f"error: {type(error).__name__}: {str(error)[:300]}"
         word = outcome.split(":")[0]
@@ -502,6 +715,6 @@ def long_run(number, start, compiled):
 
 
 if __name__ == "__main__":
-    how = sys.argv[3] if len(sys.argv) > 3 else "compiled"
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    sys.exit(long_run(number, int(sys.argv[2]) if len(sys.argv) > 2 else 0, how == "compiled"))
+    words, numbers = set(sys.argv[1:]) & {"plain", "wide"}, [int(word) for word in sys.argv[1:] if word.isdigit()]
+    number, start = (*numbers, *(2000, 0)[len(numbers) :])
+    sys.exit(long_run(number, start, "plain" not in words, WideGenerator if "wide" in words else Generator))

@@ -551,3 +551,125 @@ def test_what_a_branch_uses_the_next_iteration_may_use_too(function):
     for k, (dx, dt) in enumerate([(h, 0.0), (0.0, h)]):
         slope = (function(0.7 + dx, -0.4 + dt) - function(0.7 - dx, -0.4 - dt)) / (2 * h)
         assert derivatives[k] == pytest.approx(slope, rel=1e-7)
+
+
+def made_and_changed(x, a):
+    b = a * 1.0
+    for i in range(3):
+        if x < 0.0:
+            x += 1.0
+        else:
+            b[i] *= x  # into the array that np.tanh has just made, whose values its derivative needs
+            b = np.tanh(b)
+    return np.sum(b)
+
+
+def looped_over_and_bound_anew(x, a):
+    b = a * 1.0
+    for k, (v, w) in enumerate(zip(b, a, strict=False)):  # over the first b, whatever is called so later
+        x -= np.sum(b * v) * w * k
+        b = np.sin(b)
+    for b in np.outer(b, b):  # noqa: B020
+        x += b[0]
+        for v in b:
+            b = b * v
+        x += b[1]
+    return x
+
+
+def changed_copy(b, u):
+    c = b.copy()
+    for j in range(3):
+        c[j + 1] += u * c[j]
+    return c
+
+
+def rolled(b, u):
+    h = b
+    for _ in range(2):
+        h = np.tanh(h * u)
+    return h
+
+
+def changed_by_its_new_owner(x, a):
+    b = a * 1.0
+    for k in range(3):
+        b = changed_copy(b, x)
+        b[k] *= x
+    b = rolled(b, x)
+    b *= x
+    return np.sum(b)
+
+
+def multiplied_whole(x, a):
+    b = a * 1.0
+    for _ in range(2):
+        b *= x  # the cotangent of b, whole: Numba cannot read x[...] of a vector
+        m = b * x
+        for _ in a:
+            b *= np.mean(m)
+            x += b[0]
+    return np.sum(b) * x
+
+
+@pytest.mark.parametrize(
+    "function", [made_and_changed, looped_over_and_bound_anew, changed_by_its_new_owner, multiplied_whole]
+)
+def test_arrays_that_change_and_are_bound_anew(function):
+    a, h = np.array([0.3, -0.8, 1.1, 0.5]), 1e-6
+    value, (by_x, by_a) = dv.value_and_grad(njit(function), (0, 1))(0.9, a)
+    assert value == pytest.approx(function(0.9, a), rel=1e-14)
+    assert by_x == pytest.approx((function(0.9 + h, a) - function(0.9 - h, a)) / (2 * h), rel=1e-6)
+    slopes = [(function(0.9, a + e) - function(0.9, a - e)) / (2 * h) for e in h * np.eye(4)]
+    np.testing.assert_allclose(by_a, slopes, rtol=1e-6, atol=1e-9)
+
+
+def read_by_its_other_name(x, a):
+    b, y = a * 1.0, 0.0
+    for _ in range(3):
+        c = b
+        c[0] *= 2.0 * x
+        y += b[0]
+        b = c
+    return y
+
+
+def read_by_a_view(x, a):
+    b = a * 1.0
+    for _ in range(3):
+        c = changed_copy(b, x)
+        d = c[1:]
+        b = c
+        b[2] += d[1]
+    return np.sum(b)
+
+
+def carried_by_its_other_name(x, a):
+    b, c = a * 1.0, a * x
+    for k in range(3):
+        b[0] += c[k]
+        c = b
+        c[k] *= x
+        b = np.tanh(c)
+    return np.sum(b)
+
+
+@pytest.mark.parametrize("function", [read_by_its_other_name, read_by_a_view, carried_by_its_other_name])
+def test_an_array_with_two_names_is_not_written_to(function):
+    with pytest.raises(dv.DerivativeError, match=r"memory that has two names.*\n.*\nuse \.copy\(\) there"):
+        plain.value_and_grad(function, (0, 1), (0.9, np.array([0.3, -0.8, 1.1, 0.5])))
+
+
+def test_a_condition_holds_for_no_array_that_is_written_to_after():
+    """Behind np.where the tangent is zero where the condition fails, but only until something else is written there."""
+
+    def f(x):
+        b = np.where(x > 0.0, x, 0.1)
+        b *= np.max(b)
+        b[1] = x[0] * x[2]
+        return np.sum(b * x)
+
+    x, direction, h = np.array([0.3, -0.8, 1.1]), np.array([0.7, 0.1, -0.4]), 1e-6
+    slope = (f(x + h * direction) - f(x - h * direction)) / (2 * h)
+    assert plain.jvp(f, (0,), (x,), (direction,))[1] == pytest.approx(slope, rel=1e-8)
+    assert direction @ plain.value_and_grad(f, (0,), (x,))[1][0] == pytest.approx(slope, rel=1e-8)

@@ -29,11 +29,22 @@ def test_random_programs_as_plain_python(block):
     assert outcomes["right"] >= 30
 
 
+def test_random_programs_with_matrices_and_functions_of_arrays():
+    outcomes = {seed: programs.check(programs.seeded(seed, programs.WideGenerator)) for seed in range(60)}
+    assert not [o for o in outcomes.items() if o[1].split(":")[0] not in ("right", "skipped", "refused", "NaN")]
+    assert sum(o == "right" for o in outcomes.values()) >= 45
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_random_programs_compiled(block):
     outcomes = {
         seed: programs.check(programs.seeded(seed), compiled=True) for seed in range(10 * block, 10 * block + 10)
     }
-    assert not [o for o in outcomes.items() if o[1].split(":")[0] not in ("right", "skipped", "refused", "NaN")]
-    assert sum(o == "right" for o in outcomes.values()) >= 7
+    wide = {
+        seed: programs.check(programs.seeded(seed, programs.WideGenerator), compiled=True)
+        for seed in range(2 * block, 2 * block + 2)
+    }
+    for made, least in ((outcomes, 7), (wide, 0)):
+        assert not [o for o in made.items() if o[1].split(":")[0] not in ("right", "skipped", "refused", "NaN")]
+        assert sum(o == "right" for o in made.values()) >= least

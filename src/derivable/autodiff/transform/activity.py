@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from derivable.autodiff.kinds import DerivativeError, Kind, is_float, join
@@ -171,7 +172,7 @@ class Analysis:
             if not (isinstance(s, Let) and s.target.kind.ndim and is_view(s.target)):
                 continue
             read = self.forward and self.same_in_tangents(s.target)
-            if self.mirrored(s.target) or self.shape_only(s.target) or read:
+            if self.mirrored(s.target) or self.shape_only(s.target) or read or self.handed_over(s):
                 continue
             origin = self.origin(s.target)
             last = self.last_use(s)
@@ -193,6 +194,41 @@ class Analysis:
                         f"since\n    {s.line}\n"
                         f"{remedy}"
                     )
+
+    def handed_over(self, s: Let) -> bool:
+        """Tell whether the name of an array passes to another for good, as where a function returns what it made.
+
+        Then the memory has one name again: nothing that is known by any other is read or written any more, neither
+        further on nor in the next iteration of a loop.
+        """
+        if s.op != "copy":
+            return False
+        around, results = s.block.loops(), leaves(self.program.result)
+        # The array may be handed on; whether that is for good is asked there.
+        heirs = self.reached(s.target.web(), lambda copy: (copy.args[0], copy.target))
+        heirs -= self.reached(s.args[0].web(), lambda copy: (copy.target, copy.args[0]))
+        for v in (v for members in self.members.values() for v in members):
+            base = v
+            while is_view(base) and base.web() not in heirs:
+                base = base.define.args[0]
+            if not v.roots & s.target.roots or base.web() in heirs:
+                continue
+            carried = isinstance(v.define, Phi) and any(v.define in loop.heads for loop in around)
+            here = v.block.loops() if v.block else []
+            if carried or v in results or any(loop not in here for loop in around):
+                return False
+            if any(u.position > s.position for u in self.statements if any(x is v for x in uses(u))):
+                return False
+        return True
+
+    def reached(self, web: Value, ends: Callable[[Let], tuple[Value, Value]]) -> set[Value]:
+        """Return the variables that are reached from one along copies, whose `ends` say which way they are followed."""
+        copies = [ends(s) for s in self.statements if isinstance(s, Let) and s.op == "copy"]
+        found, size = {web}, 0
+        while len(found) > size:
+            size = len(found)
+            found |= {b.web() for a, b in copies if a.web() in found}
+        return found
 
     def last_use(self, s: Let) -> int | None:
         """Return where a view is last read, if it is made and read in one block only; else None."""

@@ -494,7 +494,7 @@ class Primal:
 
 # -------------------------------------------------------------------------------------------------- dead code
 
-ALIAS = {"reshape", "ravel", "T", "transpose", "broadcast_to", "expand_dims", "ascontiguousarray"}
+ALIAS = {"reshape", "ravel", "T", "transpose", "broadcast_to", "expand_dims", "ascontiguousarray", "wide"}
 
 
 def clean(body: list[Any], live: set[str], before: list[Any] | None = None) -> list[Any]:
@@ -516,7 +516,7 @@ def clean(body: list[Any], live: set[str], before: list[Any] | None = None) -> l
         return node.id if isinstance(node, ast.Name) else None
 
     def may_alias(value: Any) -> bool:
-        if isinstance(value, (ast.Name, ast.Subscript)):
+        if isinstance(value, (ast.Name, ast.Subscript, ast.IfExp)):
             return True
         if isinstance(value, ast.Attribute):
             return value.attr in ALIAS
@@ -526,15 +526,20 @@ def clean(body: list[Any], live: set[str], before: list[Any] | None = None) -> l
             return word in ALIAS or word in ("reserve", "pop", "append")
         return isinstance(value, ast.Tuple)
 
+    def link(one: str, others: set[str]) -> None:
+        for other in others:
+            links.setdefault(one, set()).add(other)
+            links.setdefault(other, set()).add(one)
+
     everything = [n for s in [*(before or []), *body] for n in ast.walk(s)]
     for node in everything:
         if isinstance(node, ast.Assign) and may_alias(node.value):
             for target in node.targets:
                 for n in ast.walk(target):
                     if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
-                        for other in loads(node.value):
-                            links.setdefault(n.id, set()).add(other)
-                            links.setdefault(other, set()).add(n.id)
+                        link(n.id, loads(node.value))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
+            link(base(node.func) or "", loads(node.args[0]))  # what is put on a tape is read from there
 
     def component(start: str) -> set[str]:
         seen, todo = {start}, [start]

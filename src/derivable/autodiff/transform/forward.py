@@ -244,9 +244,10 @@ class Forward:
         return node
 
     def lasting(self, s: Let) -> bool:
-        """Tell whether all values of a statement keep their variables to themselves, so that conditions last."""
-        several = any(len(self.analysis.members[v.web()]) > 1 for v in [*s.args, s.target] if v.const is None)
-        return not several and not written(s.args, self.analysis)
+        """Tell whether all values of a statement keep their variables and elements, so that conditions last."""
+        values = [*s.args, s.target]
+        several = any(len(self.analysis.members[v.web()]) > 1 for v in values if v.const is None)
+        return not several and not written(values, self.analysis)
 
     def guard(self, s: Let, k: int, given: dict[str, Any]) -> Guard | None:
         """Return the condition without which argument k does not move the result."""

@@ -10,6 +10,7 @@ import ast
 import copy
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -573,7 +574,7 @@ class Reader:
             head.define.inputs.append(end)
 
     def read_For(self, node: ast.For) -> None:
-        iterable = self.iterable(node.iter)
+        iterable = self.iterable(node.iter, assigned([node]))
         if iterable[0] == "static":
             if any(isinstance(n, (ast.Break, ast.Continue)) for part in node.body for n in ast.walk(part)):
                 raise self.refuse(
@@ -606,8 +607,12 @@ class Reader:
 
         self.loop(node, make, begin)
 
-    def iterable(self, node: ast.expr) -> tuple[str, Any]:
-        """Return ("range", (start, stop, step, item of an index)) or ("static", items)."""
+    def iterable(self, node: ast.expr, changing: Iterable[str] = ()) -> tuple[str, Any]:
+        """Return ("range", (start, stop, step, item of an index)) or ("static", items).
+
+        What is looped over is the array that had its name before the loop, also where the name is one of the
+        `changing`, which the loop gives to other arrays.
+        """
         if isinstance(node, ast.Call):
             function = self.static(node.func)
             if function is range or function is _prange():
@@ -621,7 +626,7 @@ class Reader:
                     raise self.refuse("the step of a range must be a constant other than 0", "write the number")
                 return "range", (start, stop, step, lambda i: i)
             if function is enumerate:
-                how, what = self.iterable(node.args[0])
+                how, what = self.iterable(node.args[0], changing)
                 first = self.value(node.args[1]) if len(node.args) > 1 else self.constant(0)
                 if how == "static":
                     return "static", [(self.constant(first.const + k), item) for k, item in enumerate(what)]
@@ -636,7 +641,7 @@ class Reader:
                     lambda i: (self.operate("+", [i, first]), item(self.operate("+", [i, start]))),
                 )  # fmt: skip
             if function is zip:
-                parts = [self.iterable(a) for a in node.args]
+                parts = [self.iterable(a, changing) for a in node.args]
                 if all(how == "static" for how, _ in parts):
                     return "static", list(zip(*(what for _, what in parts), strict=False))
                 if any(how == "static" or what[0].const != 0 or what[2].const != 1 for how, what in parts):
@@ -652,7 +657,7 @@ class Reader:
                     lambda i: tuple(what[3](i) for _, what in parts),
                 )
             if function is reversed:
-                how, what = self.iterable(node.args[0])
+                how, what = self.iterable(node.args[0], changing)
                 if how == "static":
                     return "static", list(reversed(what))
                 start, stop, step, item = what
@@ -668,6 +673,8 @@ class Reader:
             raise self.refuse(
                 f"{ast.unparse(node)!r} is a number and cannot be looped over", "loop over range(...) or an array"
             )
+        if any(leaf is array for n in changing for leaf in leaves(self.frames[-1].names.get(n))):
+            array = self.let("copy", [array], array.kind, roots=array.roots)
         size = self.let("shape", [array], INT, axis=0)
         return "range", (self.constant(0), size, self.constant(1), lambda i: self.element(array, [("i", i)]))
 

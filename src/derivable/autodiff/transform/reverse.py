@@ -864,7 +864,8 @@ class Reverse:
             node = template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)})
             return [(array, node, None)]
         bar = self.buffer(array)
-        target = ast.Subscript(bar, index_node(s.info["pattern"], [self.need(i) for i in index]), ast.Store())
+        target = element_node(bar, s.info["pattern"], [self.need(i) for i in index])
+        target.ctx = ast.Store()
         self.out.append(augment(target, "+", g))
         return []
 
