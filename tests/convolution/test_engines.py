@@ -85,6 +85,86 @@ def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
             assert_allclose(got, want, rtol=0, atol=tolerance * 4 * np.sqrt(terms), err_msg=message)
 
 
+def transposed(g, w, bias, sizes, *rest):
+    """Return the transposed map by `columns` and by the definition."""
+    return [run_input_gradient(g, w, bias, sizes, *rest, method) for method in ("columns", "direct")]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_columns_of_random_layers(dimensions, dtype):
+    rng = np.random.default_rng([dimensions, 11])
+    for _ in range(CASES // 3 if dimensions == 3 else CASES):
+        x_shape, w_shape, out, *where = geometry(rng, dimensions)
+        w, g, bias = arrays(rng, dtype, w_shape, (x_shape[0], w_shape[0], *out), (x_shape[1],))
+        got, want = transposed(g, w, bias, x_shape[2:], *where)
+        assert got.dtype == dtype
+        atol = 240 * np.finfo(dtype).eps * np.sqrt(w.size // w_shape[1])
+        assert_allclose(got, want, rtol=0, atol=atol, err_msg=f"{x_shape} {w_shape} {out} {where}")
+
+
+@pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
+@pytest.mark.parametrize(
+    ("channels", "sizes", "kernel", "per_group", "stride", "groups"),
+    [
+        (3, (1, 1, 5000), (1, 1, 50), 20, 3, 1),  # a row of g is cut into blocks of columns
+        (40, (1, 6, 300), (1, 5, 5), 9, 1, 1),  # and here one tile is more than there is room for
+        (2, (1, 30, 31), (1, 3, 3), 300, 2, 2),  # the sum over the out channels is cut
+        (5, (6, 9, 9), (3, 2, 4), 16, 1, 1),
+        (1, (1, 90, 7), (1, 9, 1), 8, 1, 3),  # many short rows in one block
+    ],
+)
+def test_columns_in_blocks_by_several_threads(monkeypatch, channels, sizes, kernel, per_group, stride, groups):
+    monkeypatch.setattr(jit, "_handover", 0.0)
+    monkeypatch.setattr(jit, "LEAST_SECONDS", 0.0)
+    rng = np.random.default_rng(3)
+    steps = tuple(stride if n > 1 else 1 for n in sizes)
+    before = tuple(k // 2 for k in kernel)
+    out = tuple((n + 2 * b - k) // s + 1 for n, b, k, s in zip(sizes, before, kernel, steps, strict=True))
+    w_shape = (per_group * groups, channels, *kernel)
+    w, g, bias = arrays(rng, np.float64, w_shape, (1, per_group * groups, *out), (channels * groups,))
+    threads, results = dv.get_num_threads(), []
+    try:
+        for n in (1, 2, 3, 7):
+            dv.set_num_threads(n)
+            results.append(transposed(g, w, bias, sizes, steps, before, (1, 1, 1), groups))
+    finally:
+        dv.set_num_threads(threads)
+    assert_allclose(results[0][0], results[0][1], rtol=0, atol=1e-11)
+    for got, _ in results[1:]:
+        assert_array_equal(got, results[0][0])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_columns_put_nan_and_infinity_where_the_definition_does(bad):
+    rng = np.random.default_rng(5)
+    for _ in range(3 if PLAIN else 20):
+        x_shape, w_shape, out, *where = geometry(rng, 2)
+        w, g, bias = arrays(rng, np.float64, w_shape, (x_shape[0], w_shape[0], *out), (x_shape[1],))
+        for array in (w, g):
+            array.flat[rng.integers(array.size)] = bad
+        got, want = transposed(g, w, bias, x_shape[2:], *where)
+        assert_array_equal(np.isfinite(got), np.isfinite(want))
+        assert_array_equal(np.isnan(got), np.isnan(want))
+        assert_allclose(got[np.isfinite(want)], want[np.isfinite(want)], rtol=0, atol=1e-11)
+
+
+def test_columns_are_taken_for_few_channels():
+    for g_shape, w_shape, sizes, stride in (
+        ((1, 64, 1, 112, 112), (64, 3, 1, 7, 7), (1, 224, 224), (1, 2, 2)),
+        ((1, 64, 1, 224, 224), (64, 3, 1, 3, 3), (1, 224, 224), (1, 1, 1)),
+        ((1, 32, 1, 16, 16), (32, 16, 1, 3, 3), (1, 32, 32), (1, 2, 2)),
+    ):
+        chosen = choice.choose_transposed(g_shape, w_shape, sizes, stride, (1, 1, 1), 1, np.dtype(np.float32))
+        assert chosen == "columns"
+    one = ((1, 1, 1), (1, 1, 1), 1, np.dtype(np.float32))
+    assert choice.choose_transposed((1, 64, 1, 56, 56), (64, 64, 1, 3, 3), (1, 56, 56), *one) == "winograd"
+    x, w, bias = arrays(np.random.default_rng(0), float, (1, 2, 1, 8, 8), (9, 2, 1, 3, 3), 9)
+    with pytest.raises(ValueError, match="method must be one of"):  # it computes nothing else
+        run_convolution(x, w, bias, (1, 6, 6), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1, "columns")
+
+
 @pytest.mark.parametrize("method", ["implicit", "unpacked"], indirect=True)
 def test_one_tap_may_meet_nothing_but_padding(method):
     """The sizes let one take the tap for one that meets every number in its own place."""
@@ -210,7 +290,7 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, method, x_shape, w_sh
 
 
 @pytest.mark.skipif(PLAIN, reason="arrays know their own end in plain Python")
-@pytest.mark.parametrize("method", WAYS)
+@pytest.mark.parametrize("method", [*WAYS, "columns"])
 def test_nothing_is_read_or_written_beyond_the_arrays(method):
     """Arrays end where a forbidden page begins: a read beyond crashes, in a fresh process."""
     program = f"""
@@ -247,9 +327,10 @@ for dtype in (np.float32, np.float64):
         g = rng.standard_normal((2, 11, 1, *out)).astype(dtype)
         x, w, g, b, c = map(guarded, (x, w, g, np.zeros(11, dtype), np.zeros(channels, dtype)))
         where = ((1, s, s), (0, p, p), (1, 1, 1), 1)
-        run_convolution(x, w, b, (1, *out), *where, method)
         run_input_gradient(g, w, c, (1, *sizes), *where, method)
-        run_kernel_gradient(g, x, (1, k, k), *where, method)
+        if method != "columns":
+            run_convolution(x, w, b, (1, *out), *where, method)
+            run_kernel_gradient(g, x, (1, k, k), *where, method)
 print("fine")
 import os
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from derivable.convolution import bands, direct, implicit, sliding, winograd
+from derivable.convolution import bands, columns, direct, implicit, sliding, winograd
 from derivable.convolution.normal import check_channels
 from derivable.convolution.sizes import geometry, normal_sizes
 from derivable.jit import kernel, parallel_for, threads_for
@@ -109,6 +109,18 @@ def costs(
         if filterable(w_shape, stride, dilation):
             result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, dtype.itemsize).values())
     return result
+
+
+def columns_cost(g_shape: Triple, w_shape: Triple, groups: int, dtype: Any) -> float:
+    """Estimate the time of `columns`, which computes gradients in the input only, in the steps of `costs`."""
+    batch, out_channels, depth, height, width = g_shape
+    _, channels, kernel_depth, high, wide = w_shape
+    lanes, rows = VECTOR_BYTES // dtype.itemsize, high * channels * wide
+    planes, per_group = batch * depth, out_channels // groups
+    vectors = planes * -(-height * width // lanes)
+    multiply = kernel_depth * groups * vectors * -(-rows // ROWS) * ROWS * (per_group * 0.9 + 10)
+    add = kernel_depth * groups * planes * height * rows * (10 + 4 * -(-width // lanes))
+    return multiply + kernel_depth * 5 * vectors * out_channels + add + 20000
 
 
 def filterable(w_shape: Triple, stride: Triple, dilation: Triple) -> bool:
@@ -208,6 +220,29 @@ def choose(
         return "direct"
     estimates = costs(x_shape, w_shape, out, stride, dilation, groups, dtype)
     return min(estimates, key=estimates.__getitem__)
+
+
+@functools.lru_cache(4096)
+def choose_transposed(
+    g_shape: Triple, w_shape: Triple, sizes: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any
+) -> str:
+    """Return the algorithm for a gradient in the input, whose sizes are given, or a transposed convolution."""
+    out_channels, channels = w_shape[:2]
+    work = math.prod(g_shape) * (math.prod(w_shape) // out_channels)
+    if work < SMALL_WORK or dtype.char not in "fd":
+        return "direct"
+    if stride == (1, 1, 1):
+        turned_shape = (channels * groups, out_channels // groups, *w_shape[2:])
+        estimates = costs(g_shape, turned_shape, sizes, stride, dilation, groups, dtype)
+        if channels < ROWS:
+            estimates["columns"] = columns_cost(g_shape, w_shape, groups, dtype)
+        return min(estimates, key=estimates.__getitem__)
+    # The definition jumps from output to output, so it is worth much to sort them by their remainders.
+    if out_channels // groups >= ROWS and (channels < ROWS or (channels <= 64 and math.prod(w_shape[2:]) > 1)):
+        return "columns"
+    if channels * math.prod(stride) <= ROWS:
+        return "sliding"
+    return "bands" if min(out_channels // groups, channels) < ROWS else "implicit"
 
 
 def without_winograd(*arguments: Any) -> str:
@@ -320,23 +355,13 @@ def run_input_gradient(
     turned_shape = (channels, w.shape[0] // groups, *w.shape[2:])
     chosen, late = method, False
     if method == "auto":
-        if stride == (1, 1, 1):
-            chosen = choose(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
-            if chosen == "sliding" and channels >= ROWS and w.size >= TURNED:
-                chosen = "implicit"  # which packs the turned kernel without writing it down first
-        else:
-            # The definition jumps from output to output, so it is worth much to sort them by their remainders.
-            large = g.dtype.char in "fd" and g.size * (w.size // w.shape[0]) >= SMALL_WORK
-            if not large:
-                chosen = "direct"
-            elif w.shape[1] * math.prod(stride) <= ROWS:
-                chosen = "sliding"
-            else:
-                chosen = "bands" if min(g.shape[1] // groups, w.shape[1]) < ROWS else "implicit"
+        chosen = choose_transposed(g.shape, w.shape, sizes, stride, dilation, groups, g.dtype)
+        if stride == (1, 1, 1) and chosen == "sliding" and channels >= ROWS and w.size >= TURNED:
+            chosen = "implicit"  # which packs the turned kernel without writing it down first
         late = chosen == "implicit" and w.size > g.shape[0] * channels * math.prod(sizes)
-        if chosen not in ("direct", "winograd") and not late and not finite(w):
+        if chosen not in ("direct", "winograd", "columns") and not late and not finite(w):
             chosen = "direct"
-    else:
+    elif method != "columns":
         check_method(method, g.dtype, method in ("direct", "winograd") or finite(w), w.shape, stride, dilation)
     if chosen == "winograd":
         if tuple(stride) != (1, 1, 1):
@@ -348,6 +373,9 @@ def run_input_gradient(
         chosen = without_winograd(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
         if not finite(w):
             chosen = "direct"
+    if chosen == "columns":
+        result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
+        return columns.input_gradient_columns(g, w, bias, result, stride, before, dilation, groups)
     if chosen == "implicit":
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
         implicit.input_gradient_implicit(g, w, result, stride, before, dilation, groups, bias)
