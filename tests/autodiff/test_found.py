@@ -673,3 +673,271 @@ def test_a_condition_holds_for_no_array_that_is_written_to_after():
     slope = (f(x + h * direction) - f(x - h * direction)) / (2 * h)
     assert plain.jvp(f, (0,), (x,), (direction,))[1] == pytest.approx(slope, rel=1e-8)
     assert direction @ plain.value_and_grad(f, (0,), (x,))[1][0] == pytest.approx(slope, rel=1e-8)
+
+
+def turned_in_a_loop(x):
+    c = x**2
+    for _ in range(3):
+        c = c[::-1]
+    return np.sum(c * x)
+
+
+def cut_in_a_branch(x):
+    c = x * x
+    if x[0] < 1:
+        c = c[1:]
+    return c[0]
+
+
+def shorter_and_shorter(x):
+    s = 0.0
+    while len(x) > 0:
+        s += x[0] ** 2
+        x = x[1:]
+    return s
+
+
+def rows_and_columns(x):
+    m = np.outer(x, x)
+    for i in range(2):
+        m = m[:, ::-1]
+        m = m[i:]
+    return np.sum(m * x) * x[0]
+
+
+def exchanged(x):
+    c, d = x * x, x * 2.0
+    for _ in range(3):
+        c, d = d[::-1], c[::-1]
+        c = c * x
+    return np.sum(c * d)
+
+
+def put_on_a_list_when_done(x):
+    stack = []
+    for i in range(3):
+        y = x * i
+        y[i] += x[0]
+        stack.append(y)
+    s = 0.0
+    for _ in range(3):
+        s += np.sum(stack.pop() ** 2)
+    return s
+
+
+def popped_for_nothing(x):
+    stack = []
+    stack.append(x * 2.0)
+    stack.append(x * x)
+    stack.pop()
+    z = stack.pop()
+    return np.sum(z * x)
+
+
+def written_to_as_asarray(x):
+    q = x * 2.0
+    v = np.asarray(q)
+    v[0] = x[1] * 5.0
+    return np.sum(q * q)
+
+
+def made_contiguous(x):
+    q = np.outer(x, x)
+    v = np.ascontiguousarray(q.T)
+    return np.sum(v * x) * np.asarray(x)[1]
+
+
+def plus(x):
+    q = x * 2.0
+    v = +q
+    v[0] = x[1] * 5.0
+    return np.sum(q * q) + v[0]
+
+
+def positive(x):
+    q = x * 2.0
+    v = np.positive(q)
+    v[0] = x[1] * 5.0
+    return np.sum(q * q) + +v[0]
+
+
+def left_on_the_list(x):
+    stack = []
+    stack.append(np.sum(x) * 2.0)
+    stack.append(x[0] * 3.0)
+    return stack.pop() ** 2
+
+
+def left_in_a_branch(x):
+    stack = []
+    for i in range(4):
+        stack.append(x * i)
+        if x[i] > 1:
+            break
+    s = 0.0
+    if x[0] < 1:
+        s = np.sum(stack.pop() ** 2)
+    return s
+
+
+def written_to_by_the_older_name(x):
+    c = x * 1.0
+    a = x * 1.0
+    for _ in range(3):
+        c[1] *= x[2]
+        a = np.sin(a) * 2.0
+        c = a
+    return np.sum(a)
+
+
+def written_to_by_the_newer_name(x):
+    a = x * 1.0
+    old = x * 1.0
+    s = 0.0
+    for _ in range(3):
+        a[0] *= x[1]
+        s += np.sum(old**2)
+        a = np.sin(a)
+        old = a
+    return s
+
+
+def written_to_as_a_row(x):
+    m = np.outer(x, x)
+    r = m[0] * 1.0
+    for i in range(3):
+        r[1] *= x[2]
+        m = np.sin(m)
+        r = m[i]
+    return np.sum(m)
+
+
+def written_to_backwards(x):
+    c = x * 1.0
+    a = x * 1.0
+    for i in range(3):
+        if i > 0:
+            c[1] *= x[2]
+        a = np.sin(a) * 2.0
+        c = a[::-1]
+    return np.sum(a)
+
+
+def written_to_on_a_list(x):
+    stack = []
+    y = x * 1.0
+    stack.append(y)
+    y[0] = x[1] ** 2
+    z = stack.pop()
+    return np.sum(z**2)
+
+
+def written_to_on_a_list_in_a_loop(x):
+    stack = []
+    y = x * 1.0
+    for i in range(3):
+        stack.append(y)
+        y[i] += x[0]
+    s = 0.0
+    for _ in range(3):
+        s += np.sum(stack.pop() ** 2)
+    return s
+
+
+def written_to_as_perhaps_contiguous(x):
+    q = x * 2.0
+    v = np.ascontiguousarray(q)
+    v[0] = x[1] * 5.0
+    return np.sum(q * q)
+
+
+RIGHT = [
+    turned_in_a_loop,
+    cut_in_a_branch,
+    shorter_and_shorter,
+    rows_and_columns,
+    exchanged,
+    put_on_a_list_when_done,
+    popped_for_nothing,
+    written_to_as_asarray,
+    made_contiguous,
+    plus,
+    positive,
+    left_on_the_list,
+    left_in_a_branch,
+]
+REFUSED = [
+    written_to_by_the_older_name,
+    written_to_by_the_newer_name,
+    written_to_as_a_row,
+    written_to_backwards,
+    written_to_on_a_list,
+    written_to_on_a_list_in_a_loop,
+    written_to_as_perhaps_contiguous,
+]
+
+
+def slope(f, x, direction, h=1e-6):
+    return (f(x + h * direction) - f(x - h * direction)) / (2 * h)
+
+
+@pytest.mark.parametrize("function", RIGHT)
+def test_arrays_with_new_names_and_on_lists(function):
+    x, direction = np.array([0.3, 0.8, 1.2, 0.5]), np.array([0.3, -1.1, 0.7, 0.9])
+    value, (gradient,) = plain.value_and_grad(function, (0,), (x,))
+    assert value == pytest.approx(function(x), rel=1e-14)
+    np.testing.assert_allclose(gradient, [slope(function, x, e) for e in np.eye(4)], rtol=1e-6, atol=1e-8)
+    value, tangent = plain.jvp(function, (0,), (x,), (direction,))
+    assert value == pytest.approx(function(x), rel=1e-14)
+    assert tangent == pytest.approx(slope(function, x, direction), rel=1e-6)
+    product = plain.hvp(function, (0,), (x,), (direction,))[0]
+    wanted = slope(lambda x: plain.value_and_grad(function, (0,), (x,))[1][0], x, direction, 1e-5)
+    np.testing.assert_allclose(product, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [shorter_and_shorter, exchanged, popped_for_nothing, left_on_the_list])
+def test_arrays_with_new_names_and_on_lists_compiled(function):
+    x = np.array([0.3, 0.8, 1.2, 0.5])
+    value, gradient = dv.value_and_grad(njit(function))(x)
+    assert value == pytest.approx(function(x), rel=1e-14)
+    np.testing.assert_allclose(gradient, [slope(function, x, e) for e in np.eye(4)], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("function", REFUSED)
+def test_writes_to_arrays_with_two_names_are_refused(function):
+    with pytest.raises(dv.DerivativeError, match=r"this writes to memory that (has two names|is on a list)"):
+        plain.value_and_grad(function, (0,), (np.array([0.3, 0.8, 1.2, 0.5]),))
+
+
+GLOBAL = np.array([1.0, 2.0])
+
+
+def test_a_method_of_a_global_array():
+    assert plain.value_and_grad(lambda x: x * GLOBAL.sum() + GLOBAL.copy()[1], (0,), (2.0,)) == (8.0, (3.0,))
+
+
+def test_the_derivative_of_an_inner_function_is_refused():
+    def outer(x):
+        def inner(y):
+            return y * y * x
+
+        return dv.grad(inner)(x)
+
+    with pytest.raises(dv.DerivativeError, match="function that is defined within this one; define that function out"):
+        plain.value_and_grad(outer, (0,), (2.0,))
+
+
+def test_a_lambda_may_have_its_own_derivative():
+    cube = njit(lambda x: x**3)
+
+    @njit
+    def pullback(g, z, x):
+        return (g * 3 * x * x,)
+
+    dv.custom_derivative(cube, pullback=pullback)
+
+    @njit
+    def f(x):
+        return cube(x) + x
+
+    assert dv.grad(f)(2.0) == 13.0

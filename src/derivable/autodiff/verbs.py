@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -305,7 +306,7 @@ class _Custom:
 
     def __init__(self, function: Any, pullback: Any, pushforward: Any) -> None:
         self.function, self.pullback, self.pushforward = function, pullback, pushforward
-        self.name = getattr(function, "__name__", "function")
+        self.name = re.sub(r"\W", "_", getattr(function, "__name__", "function"))  # also of a <lambda>
 
     def forms(self, reader: Any, values: list[Any]) -> Forms:
         kinds = tuple(v.kind for v in values)

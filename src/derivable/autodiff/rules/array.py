@@ -416,9 +416,19 @@ define("ravel", "x", np.ravel, method="ravel")(_ravel("ravel"))
 define("flatten", "x", method="flatten")(_ravel("flatten"))
 
 
-@define("copy", "x", np.copy, np.ascontiguousarray, np.asarray, method="copy")
+@define("copy", "x", np.copy, method="copy")
 def _copy(x: Kind) -> Forms:
     return Forms(Kind(x.dtype, x.ndim), "x.copy()", ["g"])
+
+
+@define("asarray", "x", np.asarray)
+def _asarray(x: Kind) -> Forms:
+    return Forms(Kind(x.dtype, x.ndim), "np.asarray(x)", ["g"], view=True, mirror=True)
+
+
+@define("ascontiguousarray", "x", np.ascontiguousarray)
+def _ascontiguousarray(x: Kind) -> Forms:
+    return Forms(Kind(x.dtype, x.ndim), "np.ascontiguousarray(x)", ["g"], view=True)  # or a copy
 
 
 @define("astype", "x | dtype", method="astype")

@@ -57,11 +57,17 @@ class Analysis:
         for s in self.statements:
             if not isinstance(s, Let):
                 todo += uses(s)
+            elif s.op == "pop":  # the list is another one after it
+                todo.append(s.target)
+        loops = [s for s in self.statements if isinstance(s, (For, While))]
+        left = {h.target: e.target for s in loops for h in s.heads for e in s.exits if h.target in e.inputs}
         while todo:
             value = todo.pop()
             if value.used:
                 continue
             value.used = True
+            if value in left and value.kind.ndim:  # the shape that the loop leaves is that of the first cotangent
+                todo.append(left[value])
             if isinstance(value.define, Let):
                 todo += value.define.args
             elif isinstance(value.define, Phi):
@@ -185,6 +191,7 @@ class Analysis:
                     w.position > s.position
                     or any(loop not in born for loop in same_loop)
                     or isinstance(origin.define, Phi)
+                    or any(self.carried_twice(s, loop) for loop in same_loop)
                 ):
                     remedy = "use .copy() there, or write through one name"
                     if s.op == "pop":
@@ -194,6 +201,29 @@ class Analysis:
                         f"since\n    {s.line}\n"
                         f"{remedy}"
                     )
+        # What is put onto a list may be read from there, too.
+        puts = [s for s in self.statements if isinstance(s, Write) and s.pattern == APPEND and s.value.kind.ndim]
+        for s in puts if not self.forward else []:
+            origin = self.origin(s.value)
+            born = origin.block.loops() if origin.block else []
+            for w in self.writes:
+                if w.array.roots & s.value.roots and (
+                    w.position > s.position
+                    or any(loop not in born for loop in s.block.loops() if loop in w.block.loops())
+                    or isinstance(origin.define, Phi)
+                ):
+                    raise DerivativeError(
+                        f"{place(w, self.program)}\nthis writes to memory that is on a list, since\n    {s.line}\n"
+                        "put a .copy() onto the list"
+                    )
+
+    def carried_twice(self, s: Let, loop: Any) -> bool:
+        """Tell whether a loop carries both names of an array, that of a view and another, to its next iteration."""
+        webs = {head.target.web() for head in loop.heads if head.target.used}
+        if s.target.web() not in webs:
+            return False
+        values = [v for web, members in self.members.items() if web in webs for v in members]
+        return any(v.web() is not s.target.web() and v.roots & s.target.roots for v in values)
 
     def handed_over(self, s: Let) -> bool:
         """Tell whether the name of an array passes to another for good, as where a function returns what it made.

@@ -237,6 +237,8 @@ def primal_node(let: Let, args: list[Any], as_float: bool) -> Any:
         return ast.UnaryOp(ast.Invert(), args[0])
     if op == "getitem":
         return element_node(args[0], info["pattern"], args[1:])
+    if op == "shape" and info["axis"] is None:
+        return ast.Call(ast.Name("len", ast.Load()), args, [])
     if op == "shape":
         return ast.Subscript(ast.Attribute(args[0], "shape", ast.Load()), ast.Constant(info["axis"]), ast.Load())
     if op == "alloc":
@@ -358,7 +360,8 @@ def describe(value: Value) -> str | None:
         index = [part(a) for a in let.args[1:]]
         return "_".join([first, *index]) if all(index) else f"{first}_element"  # type: ignore[list-item]
     if let.op == "shape" and first:
-        return f"{first}_shape_{let.info['axis']}"
+        axis = let.info["axis"]
+        return f"{first}_length" if axis is None else f"{first}_shape_{axis}"
     total = part(value) if let.op in ("+", "-") and value.kind.dtype == "i" else None
     if total is not None and total.isidentifier():  # not 1 + i
         return total
@@ -494,7 +497,7 @@ class Primal:
 
 # -------------------------------------------------------------------------------------------------- dead code
 
-ALIAS = {"reshape", "ravel", "T", "transpose", "broadcast_to", "expand_dims", "ascontiguousarray", "wide"}
+ALIAS = {"reshape", "ravel", "T", "transpose", "broadcast_to", "expand_dims", "asarray", "ascontiguousarray", "wide"}
 
 
 def clean(body: list[Any], live: set[str], before: list[Any] | None = None) -> list[Any]:
@@ -556,6 +559,9 @@ def clean(body: list[Any], live: set[str], before: list[Any] | None = None) -> l
     def is_live(s: Any) -> bool:
         if isinstance(s, (ast.Assign, ast.AugAssign)):
             targets = s.targets if isinstance(s, ast.Assign) else [s.target]
+            function = s.value.func if isinstance(s.value, ast.Call) else None
+            if isinstance(function, ast.Attribute) and function.attr == "pop" and base(function) in live:
+                return True  # what is read from the list later depends on it
             for t in targets:
                 if isinstance(t, ast.Name) and isinstance(s, ast.Assign):
                     if t.id in live:

@@ -795,6 +795,8 @@ class Reader:
                 ast.Invert: lambda: ~x.const,
             }
             return self.constant(number[type(node.op)]())
+        if isinstance(node.op, ast.UAdd) and x.kind.ndim:
+            return self.array_call(array_rules.METHODS["copy"], [x], {})  # +x has memory of its own
         return self.operate({ast.USub: "neg", ast.UAdd: "pos", ast.Not: "not", ast.Invert: "~"}[type(node.op)], [x])
 
     def read_BinOp(self, node: ast.BinOp) -> Any:
@@ -814,6 +816,8 @@ class Reader:
 
     def operate(self, op: str, args: list[Value], call: str | None = None) -> Value:
         """Append an elementwise operation."""
+        if op == "pos" and args[0].kind.ndim:
+            return self.array_call(array_rules.METHODS["copy"], args, {})
         rule = ELEMENTWISE[op]
         ndim = max(a.kind.ndim for a in args)
         kinds = [a.kind.dtype for a in args]
@@ -1094,8 +1098,11 @@ class Reader:
                 return self.literal_array(node)
             if isinstance(node.args[0], ast.ListComp):
                 return self.comprehension(node.args[0], node)
-        if isinstance(node.func, ast.Attribute) and self.static(node.func) is MISSING:
-            base = self.expression(node.func.value)
+        known = self.static(node.func) if isinstance(node.func, ast.Attribute) else None
+        if known is MISSING or isinstance(
+            getattr(known, "__self__", None), np.ndarray
+        ):  # or a method of a global array
+            base = self.expression(node.func.value)  # type: ignore[attr-defined]
             if isinstance(base, Value):
                 return self.method(node, base)
             function = self.expression(node.func)
@@ -1224,7 +1231,8 @@ class Reader:
             if function is len:
                 if isinstance(args[0], tuple):
                     return self.constant(len(args[0]))
-                return self.let("shape", [self.as_value(args[0], node)], INT, axis=0)
+                array = self.as_value(args[0], node)
+                return self.let("shape", [array], INT, axis=None if array.kind.stack is not None else 0)
             if function is tuple and isinstance(args[0], tuple):
                 return args[0]
             if function in ALLOCATE:
@@ -1239,6 +1247,11 @@ class Reader:
                 self.write(array, [("e", None)], value, "+")
                 return Static(None)
             if function in VERBS:
+                if args and isinstance(args[0], Static) and isinstance(args[0].value, Inner):
+                    raise self.refuse(
+                        f"{ast.unparse(node)!r} is the derivative of a function that is defined within this one",
+                        "define that function outside, and give it what it needs as arguments",
+                    )
                 return VERBS[function](self, args, named)
         python = python_function(function)
         if isinstance(python, (type(len), type, np.ufunc)) or (getattr(python, "__module__", "") or "").startswith(

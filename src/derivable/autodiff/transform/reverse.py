@@ -583,7 +583,9 @@ class Reverse:
     def write(self, s: Write) -> None:
         if s.pattern == APPEND:  # what was put onto the list was taken from it, and its cotangent put onto the list's
             if self.is_active(s.array) and self.ready(s.array) and self.is_active(s.value):
-                self.add(s.value, template("x.pop()", {"x": self.bar(s.array)}))
+                # Below an entry that was never popped there is none that was: then nothing is left here.
+                text = "left_array(x, v)" if s.value.kind.ndim else "left_number(x)"
+                self.add(s.value, template(text, {"x": self.bar(s.array), "v": self.need(s.value)}))
             return
         if self.is_active(s.array) and self.ready(s.array):
             bar = self.buffer(s.array)
@@ -863,8 +865,15 @@ class Reverse:
             text = "scatter(g, i, x)" if s.info["pattern"][0][0] == "a" else "scatter_mask(g, i, x)"
             node = template(text, {"g": g, "i": self.need(index[0], s.position), "x": self.need(array)})
             return [(array, node, None)]
+        places = [self.need(i) for i in index]
+        if array.web() is s.target.web():  # the part has the name of the whole, and its cotangent that of the whole's
+            whole = self.names.new(f"{self.bar_names[array.web()]}_whole")
+            self.out.append(assign(whole, template("np.zeros(s)", {"s": self.shape(array)})))
+            part = ast.Subscript(name(whole), index_node(s.info["pattern"], places), ast.Store())
+            self.out.append(assign(part, g))
+            return [(array, name(whole), None)]
         bar = self.buffer(array)
-        target = element_node(bar, s.info["pattern"], [self.need(i) for i in index])
+        target = element_node(bar, s.info["pattern"], places)
         target.ctx = ast.Store()
         self.out.append(augment(target, "+", g))
         return []
