@@ -44,9 +44,9 @@ NOTES: dict[str, str] = {
         "(a quarter faster in float64)."
     ),
     "stem, input": (
-        "Three channels with stride 2 against 64: each of the four classes of inputs fills 3 of the 8 rows of a tile. Tried: "
-        "packed blocks for each class (3 times slower); all classes as out channels of one convolution (a tenth faster in "
-        "float32, a tenth slower in float64); a tile of output rows for each class, measured here."
+        "Three channels with stride 2 against 64. Tried: packed blocks for each class of inputs (3 times slower); all classes as "
+        "out channels of one convolution; a tile of output rows for each class; one product for all channels and taps, added "
+        "where they belong (half the time of the others, measured here)."
     ),
     "stride 2": (
         "Minimal filtering needs stride 1. Tried: packed blocks; rows sorted by their remainder and read where they lie (the "
@@ -61,17 +61,17 @@ NOTES: dict[str, str] = {
         "of output rows (3 times slower), shifted rows with all rows joined to one, which is what is measured here."
     ),
     "VGG conv1.1": (
-        "Three channels against 64: the sums are short, and most of the time goes into writing the larger array, or fills 3 of "
-        "the 8 rows of a tile. Tried: a tile of output rows, packed patches, shifted rows, minimal filtering."
+        "Three channels against 64: the sums are short, and most of the time goes into writing or reading the larger array. "
+        "Tried: a tile of output rows, packed patches, shifted rows, minimal filtering; for the gradient in the input one product "
+        "for all channels and taps, added where they belong, which took half the time and is measured here."
     ),
     "grouped": (
         "32 channels in each group are too few to pay well for transforms. Tried: packed blocks, shifted rows, minimal "
         "filtering; the last two take the same time."
     ),
     "audio layer, input": (
-        "One channel with stride 4 fills 4 of the 8 rows of a tile, and the four classes of inputs are shuffled "
-        "afterwards. Tried: packed blocks, classes in bands, all classes as one convolution (this one, 2 to 5 times faster); and "
-        "infinities looked for in the smaller of the two arrays."
+        "One channel with stride 4. Tried: packed blocks; classes of inputs in bands, all classes as one convolution (2 to 5 times "
+        "faster); one product for all taps, added where they belong (half the time of that, measured here)."
     ),
     "audio layer": (
         "A matrix product near the peak that the peer reaches, too. Tried: packed blocks, shifted rows, bands."
