@@ -306,7 +306,7 @@ class _Custom:
 
     def __init__(self, function: Any, pullback: Any, pushforward: Any) -> None:
         self.function, self.pullback, self.pushforward = function, pullback, pushforward
-        self.name = re.sub(r"\W", "_", getattr(function, "__name__", "function"))  # also of a <lambda>
+        self.name = getattr(function, "__name__", "function")
 
     def forms(self, reader: Any, values: list[Any]) -> Forms:
         kinds = tuple(v.kind for v in values)
@@ -315,7 +315,7 @@ class _Custom:
         names = {}
         for word, function in (("", self.function), ("_pullback", self.pullback), ("_pushforward", self.pushforward)):
             if function is not None:
-                names[word] = reader.imported(self.name + word, function)
+                names[word] = reader.imported(re.sub(r"\W", "_", self.name) + word, function)
                 reader.keys.append(fingerprint(function))
         letters = [f"x{k}" for k in range(len(values))]
         spelled = ", ".join(letters)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from derivable.jit import kernel, ufunc
 
@@ -17,8 +16,6 @@ __all__ = [
     "cumprod_reverse",
     "cumprod_tangent",
     "latest",
-    "left_array",
-    "left_number",
     "narrow",
     "outer",
     "overlap",
@@ -57,22 +54,6 @@ def narrow(c: Any, like: Any) -> Any:
                 place = place * size + (index[lead + axis] if size != 1 else 0)
             out[place] = True
     return out.reshape(like.shape)
-
-
-@register_jitable  # and no kernel: from Python a list may be empty, and then Numba knows no type for it
-def left_number(cotangents: Any) -> Any:
-    """Take the last cotangent of a list; 0 where none is left, for an entry that was never read."""
-    if len(cotangents) > 0:
-        return cotangents.pop()
-    return 0.0
-
-
-@register_jitable
-def left_array(cotangents: Any, like: Any) -> Any:
-    """Take the last cotangent of a list of arrays; zeros where none is left."""
-    if len(cotangents) > 0:
-        return cotangents.pop()
-    return np.zeros_like(like)
 
 
 @kernel

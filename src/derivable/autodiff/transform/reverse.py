@@ -584,8 +584,9 @@ class Reverse:
         if s.pattern == APPEND:  # what was put onto the list was taken from it, and its cotangent put onto the list's
             if self.is_active(s.array) and self.ready(s.array) and self.is_active(s.value):
                 # Below an entry that was never popped there is none that was: then nothing is left here.
-                text = "left_array(x, v)" if s.value.kind.ndim else "left_number(x)"
-                self.add(s.value, template(text, {"x": self.bar(s.array), "v": self.need(s.value)}))
+                none = "np.zeros_like(v)" if s.value.kind.ndim else "0.0"
+                given = {"x": self.bar(s.array), "v": lambda: self.need(s.value)}
+                self.add(s.value, template(f"x.pop() if len(x) > 0 else {none}", given))
             return
         if self.is_active(s.array) and self.ready(s.array):
             bar = self.buffer(s.array)
