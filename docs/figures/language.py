@@ -268,6 +268,25 @@ def two_names(a):
     return np.sum(c) + np.sum(b)
 
 
+def carried(a):
+    """writes into an array that a loop hands on by two names"""
+    b, c = a.copy(), a.copy()
+    for _ in range(3):
+        b[0] *= a[1]
+        c = np.sin(c)
+        b = c
+    return np.sum(c)
+
+
+def listed(a):
+    """writes into an array that is on a list"""
+    values = []
+    b = a.copy()
+    values.append(b)
+    b[0] = a[1]
+    return np.sum(values.pop())
+
+
 def beside(a):
     """`+=`, `*=` and the like where both sides are parts of one array"""
     b = a.copy()
@@ -291,7 +310,8 @@ def printing(x):
     return x
 
 
-REFUSED = [attempt, table, lists, appended, recursion, argument, two_names, beside, unknown, method, printing]
+REFUSED = [attempt, table, lists, appended, recursion, argument, two_names, carried, listed, beside, unknown,
+           method, printing]  # fmt: skip
 
 
 def kind(f):

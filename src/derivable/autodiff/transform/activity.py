@@ -214,7 +214,7 @@ class Analysis:
                 ):
                     raise DerivativeError(
                         f"{place(w, self.program)}\nthis writes to memory that is on a list, since\n    {s.line}\n"
-                        "put a .copy() onto the list"
+                        "use .copy() where it is put onto the list"
                     )
 
     def carried_twice(self, s: Let, loop: Any) -> bool:
