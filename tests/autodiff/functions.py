@@ -93,7 +93,7 @@ EXPRESSIONS = [
     "np.broadcast_to(x, (4, 5)) * a", "np.broadcast_to(a[:, :1], a.shape) ** 2", "np.broadcast_to(s, (2, 3)) * 2.0", "np.broadcast_to(y * y, (2, 3, 5))",
     "np.diag(x * y)", "np.diag(u, 1)", "np.diag(q) * u", "np.diag(a, -1) ** 2", "np.diag(a @ a.T, 2) ** 2", "np.repeat(y, 2) ** 2", "np.repeat(a * a, i)",
     "np.repeat(s, 3) * x[:3]", "np.swapaxes(a, 0, 1) @ u", "np.swapaxes(line, 1, -1) ** 2", "np.transpose(line, (2, 0, 1)) ** 2",
-    "np.full_like(y, s) * y", "np.ascontiguousarray(a[::-1]) * x",
+    "np.full_like(y, s) * y", "np.ascontiguousarray(a[::-1]) * x", "np.asarray(y) * np.asarray(a)",
     # products and linear algebra
     "a @ b", "a @ x", "u @ a", "x @ y", "np.dot(a, b)", "np.dot(x, y)", "a.dot(x)", "np.outer(u, x)", "np.outer(x, x)",
     "a.T @ u", "(a @ b).T @ (a @ x)", "x @ a.T @ q @ u", "np.tanh(a @ x) @ u", "a.T @ a", "q @ q @ q",
