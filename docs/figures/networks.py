@@ -48,7 +48,7 @@ def beside_torch() -> str:
         f"{times['versions']['torch'].partition('+')[0]}, on one thread each, measured in turns; the median of the ratios is "
         f"{times['ratio']:.2f}. On two threads each it took {np.median(clock['derivable']):.3f} and "
         f"{np.median(clock['torch']):.3f} seconds on the clock, a ratio of {clock['ratio']:.2f}. (The layers of so small a "
-        "network are no work for two threads, and the package does not wake the second.) No test asserts a time.</p>"
+        "network were no work for two threads on this machine, and the package left the second asleep.) No test asserts a time.</p>"
     )
 
 

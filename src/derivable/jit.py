@@ -404,8 +404,8 @@ def threads_for(seconds: float, handovers: int = 1) -> int:
     """Return how many threads are worth their while for work that takes one thread about so long.
 
     Work is handed to other threads only where it takes `WORTH` times as long as to hand it over and to hear that it is
-    done. This is measured, once in a process, for it differs much: some 10 microseconds where idle processors stay
-    awake, 100 on a virtual machine that gives them back.
+    done. This is measured, once in a process, for it differs from machine to machine: it took some 90 microseconds on
+    the virtual one where this was written.
 
     Args:
         seconds: an estimate; twice too much or too little does no harm.

@@ -65,7 +65,8 @@ def conv1d(
         dilation: the distance between neighbouring taps of the kernel.
         groups: into how many groups the channels are cut.
         padding_mode: what stands in the padding: "zeros", "reflect", "replicate" or "circular".
-        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
+        method: "auto", "direct", "bands", "sliding", "implicit" or "winograd": which algorithm; by default the one that
+            a cost model picks.
 
     Returns:
         Output (batch, out channels, output length), without the batch where `x` has none.
@@ -132,7 +133,8 @@ def conv2d(
         dilation: the distance between neighbouring taps of the kernel, an int or one per axis.
         groups: into how many groups the channels are cut; with as many as channels the layer is depthwise.
         padding_mode: what stands in the padding: "zeros", "reflect", "replicate" or "circular".
-        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
+        method: "auto", "direct", "bands", "sliding", "implicit" or "winograd": which algorithm; by default the one that
+            a cost model picks.
 
     Returns:
         Output (batch, out channels, *output sizes), without the batch where `x` has none.
@@ -186,7 +188,8 @@ def conv3d(
         dilation: the distance between neighbouring taps of the kernel, an int or one per axis.
         groups: into how many groups the channels are cut.
         padding_mode: what stands in the padding: "zeros", "reflect", "replicate" or "circular".
-        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
+        method: "auto", "direct", "bands", "sliding", "implicit" or "winograd": which algorithm; by default the one that
+            a cost model picks.
 
     Returns:
         Output (batch, out channels, *output sizes), without the batch where `x` has none.
@@ -232,7 +235,8 @@ def conv_transpose1d(
         output_padding: how much is added to the output's size at the end.
         groups: into how many groups the channels are cut.
         dilation: the distance between neighbouring taps of the kernel.
-        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
+        method: "auto", "direct", "bands", "sliding", "implicit" or "winograd": which algorithm; by default the one that
+            a cost model picks.
 
     Returns:
         Output (batch, out channels, output length), without the batch where `x` has none.
@@ -279,7 +283,8 @@ def conv_transpose2d(
         output_padding: how much is added to the output's size at the end, less than stride or dilation.
         groups: into how many groups the channels are cut.
         dilation: the distance between neighbouring taps of the kernel, an int or one per axis.
-        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
+        method: "auto", "direct", "bands", "sliding", "implicit" or "winograd": which algorithm; by default the one that
+            a cost model picks.
 
     Returns:
         Output (batch, out channels, *output sizes), without the batch where `x` has none.
@@ -326,7 +331,8 @@ def conv_transpose3d(
         output_padding: how much is added to the output's size at the end, less than stride or dilation.
         groups: into how many groups the channels are cut.
         dilation: the distance between neighbouring taps of the kernel, an int or one per axis.
-        method: "auto", "direct", "bands" or "implicit": which algorithm; by default the one that a cost model picks.
+        method: "auto", "direct", "bands", "sliding", "implicit" or "winograd": which algorithm; by default the one that
+            a cost model picks.
 
     Returns:
         Output (batch, out channels, *output sizes), without the batch where `x` has none.

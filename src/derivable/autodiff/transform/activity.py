@@ -180,19 +180,12 @@ class Analysis:
             read = self.forward and self.same_in_tangents(s.target)
             if self.mirrored(s.target) or self.shape_only(s.target) or read or self.handed_over(s):
                 continue
-            origin = self.origin(s.target)
             last = self.last_use(s)
             for w in self.writes:
                 if last is not None and not s.position < w.position < last:
                     continue  # the view is read before the memory changes, and made anew after
-                same_loop = [loop for loop in s.block.loops() if loop in w.block.loops()]
-                born = origin.block.loops() if origin.block else []
-                if w.array.roots & s.target.roots and (
-                    w.position > s.position
-                    or any(loop not in born for loop in same_loop)
-                    or isinstance(origin.define, Phi)
-                    or any(self.carried_twice(s, loop) for loop in same_loop)
-                ):
+                carried = any(self.carried_twice(s, loop) for loop in s.block.loops() if loop in w.block.loops())
+                if self.changes(w, s, s.target) or (w.array.roots & s.target.roots and carried):
                     remedy = "use .copy() there, or write through one name"
                     if s.op == "pop":
                         remedy = "use forward mode for the outer derivative: hvp, or jvp of grad"
@@ -204,18 +197,21 @@ class Analysis:
         # What is put onto a list may be read from there, too.
         puts = [s for s in self.statements if isinstance(s, Write) and s.pattern == APPEND and s.value.kind.ndim]
         for s in puts if not self.forward else []:
-            origin = self.origin(s.value)
-            born = origin.block.loops() if origin.block else []
             for w in self.writes:
-                if w.array.roots & s.value.roots and (
-                    w.position > s.position
-                    or any(loop not in born for loop in s.block.loops() if loop in w.block.loops())
-                    or isinstance(origin.define, Phi)
-                ):
+                if self.changes(w, s, s.value):
                     raise DerivativeError(
                         f"{place(w, self.program)}\nthis writes to memory that is on a list, since\n    {s.line}\n"
                         "use .copy() where it is put onto the list"
                     )
+
+    def changes(self, w: Write, s: Let | Write, array: Value) -> bool:
+        """Tell whether a write may change an array after the statement that gave its memory a second name."""
+        origin = self.origin(array)
+        born = origin.block.loops() if origin.block else []
+        again = any(loop not in born for loop in s.block.loops() if loop in w.block.loops())
+        return bool(w.array.roots & array.roots) and (
+            w.position > s.position or again or isinstance(origin.define, Phi)
+        )
 
     def carried_twice(self, s: Let, loop: Any) -> bool:
         """Tell whether a loop carries both names of an array, that of a view and another, to its next iteration."""

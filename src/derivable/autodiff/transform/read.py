@@ -795,8 +795,6 @@ class Reader:
                 ast.Invert: lambda: ~x.const,
             }
             return self.constant(number[type(node.op)]())
-        if isinstance(node.op, ast.UAdd) and x.kind.ndim:
-            return self.array_call(array_rules.METHODS["copy"], [x], {})  # +x has memory of its own
         return self.operate({ast.USub: "neg", ast.UAdd: "pos", ast.Not: "not", ast.Invert: "~"}[type(node.op)], [x])
 
     def read_BinOp(self, node: ast.BinOp) -> Any:
@@ -816,7 +814,7 @@ class Reader:
 
     def operate(self, op: str, args: list[Value], call: str | None = None) -> Value:
         """Append an elementwise operation."""
-        if op == "pos" and args[0].kind.ndim:
+        if op == "pos" and args[0].kind.ndim:  # +x has memory of its own
             return self.array_call(array_rules.METHODS["copy"], args, {})
         rule = ELEMENTWISE[op]
         ndim = max(a.kind.ndim for a in args)
@@ -1099,9 +1097,8 @@ class Reader:
             if isinstance(node.args[0], ast.ListComp):
                 return self.comprehension(node.args[0], node)
         known = self.static(node.func) if isinstance(node.func, ast.Attribute) else None
-        if known is MISSING or isinstance(
-            getattr(known, "__self__", None), np.ndarray
-        ):  # or a method of a global array
+        of_global = isinstance(getattr(known, "__self__", None), np.ndarray)  # a method of a global array
+        if known is MISSING or of_global:
             base = self.expression(node.func.value)  # type: ignore[attr-defined]
             if isinstance(base, Value):
                 return self.method(node, base)
