@@ -97,7 +97,7 @@ def columns_part(start, stop, g, packed, bias, out, shapes, stride, before, dila
     room = tiles * tile
     products = aligned(panels * ROWS * room, g)
     sums = np.empty(channels * band * step * line if step > 1 else 0, g.dtype)
-    # Under tap b of a row, position o meets column (o + shift) * step + phase, which exists for o below the third number.
+    # Under tap b of a row, position o meets column (o + shift) * step + phase; it exists for o below the third number.
     taps = np.empty((kw, 3), np.int64)
     for b in range(kw):
         shift, phase = divmod(b * dilation[2] - before[2], step)
