@@ -60,8 +60,8 @@ def test_multiply_tile(dtype, vectors, add):
             for columns in {width, width - 1, (vectors - 1) * lanes(dtype) + 1}:
                 c = numbers(rng, 7 + simd.ROWS * 61, dtype)
                 got, want = c.copy(), c.copy()
-                simd.multiply_tile(depth, vectors, a, 3, b, 5, got, 7, 61, rows, columns, add)
-                simd.multiply_tile_plain(depth, vectors, a, 3, b, 5, want, 7, 61, rows, columns, add)
+                simd.multiply_tile(depth, vectors, a, 3, b, 5, got, 7, 61, rows, columns, add, b, 2, 999)
+                simd.multiply_tile_plain(depth, vectors, a, 3, b, 5, want, 7, 61, rows, columns, add, b, 2, 999)
                 close(got, want, dtype, depth)
                 product = a[3:].reshape(depth, -1).T @ b[5:].reshape(depth, -1)
                 tile = want[7:].reshape(simd.ROWS, 61)[:rows, :columns]
@@ -147,7 +147,7 @@ def test_nan_and_infinity_stay_in_their_rows_and_columns(dtype):
     width = 3 * lanes(dtype)
     a, b, c = np.ones(2 * simd.ROWS, dtype), np.ones(2 * width, dtype), np.zeros(simd.ROWS * width, dtype)
     a[1], b[width + 2] = np.nan, np.inf
-    simd.multiply_tile(2, 3, a, 0, b, 0, c, 0, width, simd.ROWS, width, False)
+    simd.multiply_tile(2, 3, a, 0, b, 0, c, 0, width, simd.ROWS, width, False, b, 0, 0)
     tile = c.reshape(simd.ROWS, width)
     assert np.isnan(tile[1]).all()
     assert np.isposinf(np.delete(tile, 1, 0)[:, 2]).all()
@@ -161,7 +161,7 @@ def test_other_arrays_are_refused():
 
     for wrong in (np.zeros(9, np.int64), np.zeros(18)[::2], np.zeros(9, np.complex128), np.zeros(9, np.float32)):
         with pytest.raises(TypingError):
-            simd.multiply_tile(1, 1, wrong, 0, np.zeros(99), 0, np.zeros(99), 0, 1, 1, 1, False)
+            simd.multiply_tile(1, 1, wrong, 0, np.zeros(99), 0, np.zeros(99), 0, 1, 1, 1, False, np.zeros(9), 0, 0)
 
 
 def test_peak_is_a_rate():

@@ -39,8 +39,11 @@ __all__ = [
     "ROWS",
     "VECTORS",
     "VECTOR_BYTES",
+    "across",
     "aligned",
+    "along",
     "ask",
+    "ask_to_write",
     "clear",
     "correlate_tile",
     "lanes",
@@ -85,6 +88,7 @@ def registers() -> tuple[int, int]:
 VECTOR_BYTES, REGISTERS = registers()
 ROWS = 8 if REGISTERS == 32 else 4  # rows of a tile
 VECTORS = 3  # vectors in a row of a tile, at most
+STEPS_AHEAD_OF_A, STEPS_AHEAD_OF_B = 16, 8  # from the numbers of a panel that are used to those that are asked for
 LINES = 4  # output rows that share each line of the input in a correlation of one plane
 
 
@@ -123,7 +127,7 @@ def aligned(count, like):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def multiply_tile_plain(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+def multiply_tile_plain(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, columns, add, z, iz, z_step):  # type: ignore[no-untyped-def]
     """Multiply two packed panels into one tile of `c`: the same as `multiply_tile`, as loops."""
     width = vectors * lanes(b)
     for i in range(rows):
@@ -275,6 +279,16 @@ class Emitter:
         """Store one vector."""
         self.builder.store(vector, self.builder.bitcast(address, vector.type.as_pointer())).align = self.bytes
 
+    def fetch(self, address: Any, write: bool, near: bool = True) -> None:
+        """Ask for the line of memory at this address, which may lie beyond the end of an array.
+
+        It comes to the nearest cache, or to the second one if not `near`.
+        """
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        self.builder.call(function, [self.builder.bitcast(address, byte), word(int(write)), word(2 + near), word(1)])
+
     def spread(self, number: Any) -> Any:
         """Return a vector with one number in every lane."""
         undefined = ir.Constant(self.vector, ir.Undefined)
@@ -290,6 +304,49 @@ class Emitter:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.{self.name}")
         return self.builder.call(function, [x, y, z])
+
+    def sum_of(self, coefficients: Any, vectors: list[Any]) -> Any:
+        """Return the sum of vectors with constant factors; those of 0 take no instruction, those of 1 one."""
+        builder, total = self.builder, None
+        # Factors of 1 first, so that the sum begins without a multiplication where it can.
+        for f, v in sorted(zip(coefficients, vectors, strict=True), key=lambda pair: pair[0] != 1):
+            if f == 0:
+                continue
+            if total is None:
+                total = v if f == 1 else builder.fmul(v, self.constant(f))
+            elif f in (1, -1):
+                total = builder.fadd(total, v) if f == 1 else builder.fsub(total, v)
+            else:
+                total = self.multiply_add(v, self.constant(f), total)
+        return total
+
+    def constant(self, number: float) -> Any:
+        """Return a vector with a constant in every lane."""
+        return ir.Constant(self.vector, [float(number)] * self.lanes)
+
+    def combine(self, matrix: Any, vectors: list[Any]) -> list[Any]:
+        """Return the vectors matrix @ vectors, for a constant small matrix.
+
+        Two columns that differ in the signs of every other entry only, which belong to the points p and -p, need one
+        sum and one difference. Two such rows are the sum and the difference of their halves.
+        """
+        builder = self.builder
+        if columns := opposite(matrix.T):
+            rest = [j for j in range(matrix.shape[1]) if not any(j in pair for pair in columns)]
+            plus = [builder.fadd(vectors[j], vectors[k]) for j, k in columns]
+            minus = [builder.fsub(vectors[j], vectors[k]) for j, k in columns]
+            order, result = [*rest, *(j for j, _ in columns)], []
+            for i, row in enumerate(matrix):
+                result.append(self.sum_of(row[order], [*(vectors[j] for j in rest), *(minus if i % 2 else plus)]))
+            return result
+        result = [None] * len(matrix)
+        for i, k in opposite(matrix):
+            row = matrix[i]
+            factor = row[1::2][np.flatnonzero(row[1::2])[-1]]
+            even, odd = self.sum_of(row[::2], vectors[::2]), self.sum_of(row[1::2] / factor, vectors[1::2])
+            result[i] = self.multiply_add(odd, self.constant(factor), even)
+            result[k] = self.multiply_add(odd, self.constant(-factor), even)
+        return [self.sum_of(matrix[i], vectors) if row is None else row for i, row in enumerate(result)]
 
     def mask(self, count: Any) -> Any:
         """Return which lanes are less than `count`."""
@@ -344,7 +401,7 @@ class Emitter:
 
 
 TILE_ARGUMENTS = {
-    "packed": "depth a ia b ib c ic pitch rows columns add",
+    "packed": "depth a ia b ib c ic pitch rows columns add z iz z_step",
     "rows": "lines length a ia a_pitch a_line a_step b ib b_line c ic pitch rows columns add",
     "places": "lines length a ia places ip a_line b ib b_line c ic pitch rows columns add",
     "shifted": "depth a ia b ib shifts c ic pitch rows columns add",
@@ -374,8 +431,19 @@ def tile_product(kind: str, vectors: int) -> Any:
         c = llvm.data(kinds["c"], value["c"], value["ic"])
         # Variables on the stack, which LLVM turns into registers.
         sums = [[cgutils.alloca_once_value(builder, llvm.zero) for _ in range(vectors)] for _ in range(ROWS)]
+        # The lines that the sums go to, so that they are there when the sums are done.
+        for i in range(ROWS):
+            row = llvm.at(c, builder.mul(value["pitch"], llvm.index(i)))
+            for v in range(vectors):
+                llvm.fetch(llvm.at(row, v * llvm.lanes), write=True)
 
         def step(a_row: Any, b_row: Any) -> None:
+            # What the panels hold a few steps further on. It lies in the second cache, and would come too late.
+            if kind in ("packed", "shifted"):
+                llvm.fetch(llvm.at(a_row, STEPS_AHEAD_OF_A * ROWS), write=False)
+            if kind != "shifted":
+                for v in range(vectors):
+                    llvm.fetch(llvm.at(b_row, STEPS_AHEAD_OF_B * vectors * llvm.lanes + v * llvm.lanes), write=False)
             vector = [llvm.load(llvm.at(b_row, v * llvm.lanes)) for v in range(vectors)]
             for i in range(ROWS):
                 number = llvm.copies(llvm.at(a_row, places[i]))
@@ -405,19 +473,22 @@ def tile_product(kind: str, vectors: int) -> Any:
         else:
             if kind == "shifted":
                 table = llvm.data(kinds["shifts"], value["shifts"], llvm.index(0))
+            if kind == "packed":
+                z = llvm.data(kinds["z"], value["z"], value["iz"])
             with cgutils.for_range(builder, value["depth"]) as place:
                 a_row = llvm.at(a, builder.mul(place.index, llvm.index(ROWS)))
                 if kind == "shifted":
                     step(a_row, llvm.at(b, builder.load(llvm.at(table, place.index))))
                 else:
                     step(a_row, llvm.at(b, builder.mul(place.index, width)))
+                    llvm.fetch(llvm.at(z, builder.mul(place.index, value["z_step"])), write=False, near=False)
         llvm.write_tile(sums, c, value["pitch"], value["rows"], value["columns"], value["add"])
         return context.get_dummy_value()
 
     def product(typing, *arguments):  # type: ignore[no-untyped-def]
         kinds = dict(zip(names, arguments, strict=True))
         check(kinds["a"], kinds["b"], kinds["c"])
-        arrays = ("a", "b", "c", "places", "shifts")
+        arrays = ("a", "b", "c", "places", "shifts", "z")
         given = [kinds[n] if n in arrays else types.boolean if n == "add" else types.intp for n in names]
         return types.void(*given), emit
 
@@ -600,19 +671,23 @@ def turn_block(typing, target, i, offsets, j, source, k, pitch):  # type: ignore
     return types.void(target, n, offsets, n, source, n, n), emit
 
 
-@intrinsic
-def ask_line(typing, source, i):  # type: ignore[no-untyped-def]
-    """Ask for the line of memory that holds one number; the processor fetches it while it goes on."""
+def line_fetch(write: bool) -> Any:
+    """Return the intrinsic that asks for the line of memory that holds one number, to read or to write it.
 
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        start = Emitter(context, builder, signature.args[0].dtype).data(signature.args[0], args[0], args[1])
-        builder.call(fetch, [builder.bitcast(start, byte), word(0), word(3), word(1)])
-        return context.get_dummy_value()
+    The processor fetches it while it goes on. A store waits for its line, too, unless it writes the whole line at once
+    in a way of its own; and far fewer lines can be waited for than asked for.
+    """
 
-    return types.void(source, types.intp), emit
+    @intrinsic
+    def fetch(typing, source, i):  # type: ignore[no-untyped-def]
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            llvm = Emitter(context, builder, signature.args[0].dtype)
+            llvm.fetch(llvm.data(signature.args[0], args[0], args[1]), write)
+            return context.get_dummy_value()
+
+        return types.void(source, types.intp), emit
+
+    return fetch
 
 
 def ask_plain(source: Any, i: int) -> None:
@@ -630,6 +705,18 @@ def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(target, types.intp), emit
+
+
+def opposite(matrix: Any) -> list[tuple[int, int]]:
+    """Return the pairs of rows that differ in the signs of every other entry, and in nothing else."""
+    signs = (-1.0) ** np.arange(matrix.shape[1])
+    number = range(len(matrix))
+    return [
+        (i, k)
+        for i in number
+        for k in number
+        if i < k and (matrix[k] == signs * matrix[i]).all() and matrix[i, 1::2].any()
+    ]
 
 
 def sandwich(matrix: Any, rows: bool = False) -> Any:
@@ -667,22 +754,6 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
         source = llvm.data(signature.args[1], args[1], args[2])
         target = llvm.data(signature.args[5], args[5], args[6])
 
-        def times(coefficients: Any, vectors: list[Any]) -> Any:
-            """Return the sum of vectors with constant factors; those of 0 take no instruction, those of 1 one."""
-            total = None
-            # Factors of 1 first, so that the sum begins without a multiplication where it can.
-            for f, v in sorted(zip(coefficients, vectors, strict=True), key=lambda pair: pair[0] != 1):
-                constant = ir.Constant(llvm.vector, [float(f)] * llvm.lanes)
-                if f == 0:
-                    continue
-                if total is None:
-                    total = v if f == 1 else builder.fmul(v, constant)
-                elif f in (1, -1):
-                    total = builder.fadd(total, v) if f == 1 else builder.fsub(total, v)
-                else:
-                    total = llvm.multiply_add(v, constant, total)
-            return total
-
         with cgutils.for_range(builder, count) as block:
             shift = builder.mul(block.index, llvm.index(llvm.lanes))
             here, there = llvm.at(source, shift), llvm.at(target, shift)
@@ -690,12 +761,10 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
             for q in range(n):
                 place = llvm.at(here, builder.mul(pitch, llvm.index(q)))
                 column = [llvm.load(llvm.at(place, builder.mul(row_pitch, llvm.index(p)))) for p in range(n)]
-                half.append([times(matrix[p], column) for p in range(m)])
+                half.append(llvm.combine(matrix, column))
             for p in range(m):
-                row = [half[q][p] for q in range(n)]
-                for q in range(m):
-                    place = llvm.at(there, builder.mul(target_pitch, llvm.index(p * m + q)))
-                    llvm.store(times(matrix[q], row), place)
+                for q, vector in enumerate(llvm.combine(matrix, [half[q][p] for q in range(n)])):
+                    llvm.store(vector, llvm.at(there, builder.mul(target_pitch, llvm.index(p * m + q))))
         return context.get_dummy_value()
 
     @intrinsic
@@ -703,6 +772,103 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
         check(source, target)
         k = types.intp
         return types.void(k, source, k, k, k, target, k, k), emit
+
+    return compute
+
+
+def along(matrix: Any, step: int) -> Any:
+    """Return a function that multiplies a small matrix with pieces of a row that overlap, one piece in each lane.
+
+    `compute(count, source, i, target, j, pitch)` handles `count` vectors: target[j + q * pitch + t] becomes the sum
+    over k of matrix[q, k] * source[i + step * t + k]. It may read as far as one vector beyond the last piece's first
+    `step` numbers. The matrix has `step + 2` columns, and step is 2 or 4.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    n = matrix.shape[1]
+    if numba.config.DISABLE_JIT:
+
+        def plain(count, source, i, target, j, pitch):  # type: ignore[no-untyped-def]
+            length = count * lanes(source)
+            pieces = np.array([source[i + k :][: step * (length - 1) + 1 : step] for k in range(n)])
+            for q, row in enumerate(matrix.astype(source.dtype) @ pieces):
+                target[j + q * pitch : j + q * pitch + length] = row
+
+        return plain
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[1].dtype)
+        source = llvm.data(signature.args[1], args[1], args[2])
+        target = llvm.data(signature.args[3], args[3], args[4])
+        lanes, number = llvm.lanes, ir.IntType(32)
+
+        def choose(low: Any, high: Any, places: list[int]) -> Any:
+            return builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(number, lanes), places))
+
+        def sort(vectors: list[Any]) -> list[Any]:
+            """Return the numbers of several vectors by their remainders modulo the number of vectors."""
+            if len(vectors) == 1:
+                return vectors
+            pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+            even, odd = (sort([choose(a, b, list(range(r, 2 * lanes, 2))) for a, b in pairs]) for r in (0, 1))
+            return [vector for pair in zip(even, odd, strict=True) for vector in pair]
+
+        with cgutils.for_range(builder, args[0]) as block:
+            here = llvm.at(source, builder.mul(block.index, llvm.index(step * lanes)))
+            there = llvm.at(target, builder.mul(block.index, llvm.index(lanes)))
+            pieces = sort([llvm.load(llvm.at(here, k * lanes)) for k in range(step)])
+            # The last two numbers of a piece are the first two of the next one.
+            beyond = llvm.load(llvm.at(here, step * lanes))
+            pieces += [choose(pieces[k], beyond, [*range(1, lanes), lanes + k]) for k in range(n - step)]
+            for q, vector in enumerate(llvm.combine(matrix, pieces)):
+                llvm.store(vector, llvm.at(there, builder.mul(args[5], llvm.index(q))))
+        return context.get_dummy_value()
+
+    @intrinsic
+    def compute(typing, count, source, i, target, j, pitch):  # type: ignore[no-untyped-def]
+        check(source, target)
+        k = types.intp
+        return types.void(k, source, k, target, k, k), emit
+
+    return compute
+
+
+def across(matrix: Any) -> Any:
+    """Return a function that computes matrix @ D for many small square arrays D at once, one in each lane.
+
+    `compute(count, source, i, pitch, target, j, target_pitch)` handles `count` vectors: entry (p, q) of all D stands at
+    source[i + (p * n + q) * pitch:], entry (p, q) of all results comes to target[j + (p * n + q) * target_pitch:], for
+    a matrix of n columns.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    m, n = matrix.shape
+    if numba.config.DISABLE_JIT:
+
+        def plain(count, source, i, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
+            for t in range(count * lanes(source)):
+                block = source[i + t :][: (n * n - 1) * pitch + 1 : pitch].reshape(n, n)
+                product = matrix.astype(source.dtype) @ block
+                target[j + t : j + t + (m * n - 1) * target_pitch + 1 : target_pitch] = product.reshape(-1)
+
+        return plain
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[1].dtype)
+        source = llvm.data(signature.args[1], args[1], args[2])
+        target = llvm.data(signature.args[4], args[4], args[5])
+        with cgutils.for_range(builder, args[0]) as block:
+            shift = builder.mul(block.index, llvm.index(llvm.lanes))
+            here, there = llvm.at(source, shift), llvm.at(target, shift)
+            for q in range(n):
+                places = [llvm.at(here, builder.mul(args[3], llvm.index(p * n + q))) for p in range(n)]
+                for p, vector in enumerate(llvm.combine(matrix, [llvm.load(place) for place in places])):
+                    llvm.store(vector, llvm.at(there, builder.mul(args[6], llvm.index(p * n + q))))
+        return context.get_dummy_value()
+
+    @intrinsic
+    def compute(typing, count, source, i, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
+        check(source, target)
+        k = types.intp
+        return types.void(k, source, k, k, target, k, k), emit
 
     return compute
 
@@ -720,7 +886,7 @@ square_sums, row_sums = tap_sums(3, 3), tap_sums(1, 8)
 
 
 @kernel
-def multiply_tile(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+def multiply_tile(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, columns, add, z, iz, z_step):  # type: ignore[no-untyped-def]
     """Multiply two packed panels into one tile of `c`.
 
     With width = vectors * lanes: c[ic + i * pitch + j] becomes (or grows by, if `add`) the sum over k < depth of
@@ -740,13 +906,17 @@ def multiply_tile(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, columns, add
         rows: rows that exist, 1 to ROWS.
         columns: columns that exist; more than (vectors - 1) * lanes, at most width.
         add: whether to add to what is there.
+        z: flat array that will be read later.
+        iz: for each k, the line of z[iz + k * z_step] is asked for, so that it comes from memory meanwhile; such a
+            place may lie beyond the end.
+        z_step: see there.
     """
     if vectors == 3:
-        packed_3(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add)
+        packed_3(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add, z, iz, z_step)
     elif vectors == 2:
-        packed_2(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add)
+        packed_2(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add, z, iz, z_step)
     else:
-        packed_1(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add)
+        packed_1(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add, z, iz, z_step)
 
 
 @kernel
@@ -860,9 +1030,10 @@ if numba.config.DISABLE_JIT:
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
     correlate_tile = correlate_tile_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain
-    ask = ask_plain
+    ask = ask_to_write = ask_plain
 else:
-    ask = ask_line  # ask(source, i): bring source[i] into the cache, also where i is beyond the end
+    ask = line_fetch(write=False)  # ask(source, i): bring source[i] into the cache, also where i is beyond the end
+    ask_to_write = line_fetch(write=True)  # the same, for a line that will be written
     turn = turn_block  # target[i + offsets[j + t] + r] = source[k + r * pitch + t] for t, r < ROWS
     clear = clear_vector  # clear(target, i): zeros in target[i:], one vector of them
     move = vector_copy(1)  # move(target, i, source, j): copy one vector from source[j:] to target[i:]
@@ -878,7 +1049,7 @@ def repeat_tile(start, stop, times, depth, a, b, c):  # type: ignore[no-untyped-
     width = VECTORS * lanes(b)
     for item in range(start, stop):
         for _ in range(times):
-            multiply_tile(depth, VECTORS, a, 0, b, 0, c, item * ROWS * width, width, ROWS, width, True)
+            multiply_tile(depth, VECTORS, a, 0, b, 0, c, item * ROWS * width, width, ROWS, width, True, b, 0, 0)
 
 
 def seconds_of(multiplications: float, itemsize: int) -> float:

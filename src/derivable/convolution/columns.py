@@ -142,6 +142,7 @@ def columns_part(start, stop, g, packed, bias, out, shapes, stride, before, dila
                                 multiply_tile(
                                     deep, (here + vector - 1) // vector, packed, source,
                                     patches, p // tile * pitch, products, q * ROWS * room + p, room, ROWS, here, k > 0,
+                                    g, 0, 0,
                                 )  # fmt: skip
                     for i in range(kh):
                         # Line r meets row r * stride + down; these lines meet rows of the band.

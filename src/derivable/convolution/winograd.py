@@ -38,10 +38,13 @@ from derivable.simd import (
     ROWS,
     VECTOR_BYTES,
     VECTORS,
+    across,
     aligned,
+    along,
     ask,
+    ask_to_write,
+    clear,
     lanes,
-    move,
     multiply_tile,
     sandwich,
     seconds_of,
@@ -61,9 +64,10 @@ __all__ = [
 
 MOST_BYTES = 1 << 23  # the transformed input of one block, at most
 NEAR_BYTES = 1 << 21  # the same, as long as the blocks are not too small: it then stays in the core's own cache
-LEAST_PANELS = 2  # of tiles in a block, each of which transforms the kernel anew
+LEAST_PANELS = 4  # of tiles in a block, each of which transforms the kernel anew
 LEAST_TILES = 96  # of the gradient in the kernel in a block, each of which adds to the whole gradient
-PANEL_BYTES = 1 << 20  # the transformed kernel of a few panels of out channels
+PANEL_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels
+TOGETHER = 8  # panels of out channels whose products with one entry are computed one after the other
 SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
 AHEAD = 8  # channels between the one whose kernel is transformed and the one asked for from memory
 
@@ -121,7 +125,8 @@ A_BACK, G_BACK, B_BACK = (np.array([[float(v) for v in r] for r in part]) for pa
 
 gradient_x, gradient_w = sandwich(B_BACK), sandwich(A_BACK)
 gradient_g = sandwich(G_BACK, rows=True)
-input_2, input_4 = sandwich(B[2]), sandwich(B[4])
+along_2, along_4 = along(B[2], 2), along(B[4], 4)
+across_2, across_4 = across(B[2]), across(B[4])
 kernel_2, kernel_4 = sandwich(G[2], rows=True), sandwich(G[4], rows=True)
 output_2, output_4 = sandwich(A[2]), sandwich(A[4])
 
@@ -165,6 +170,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     threads = threads_for(seconds_of(out.size * channels * 9, x.itemsize) / SAVES, 2)
     some = max(2, PANEL_BYTES // (n * n * channels * ROWS * x.itemsize))
     chunks = min(panels, max(-(-panels // some), threads if threads > 1 else 1))
+    together = TOGETHER
     fine = np.ones(chunks, np.bool_)
     flat_x, flat_w, flat_out = x.reshape(-1), w.reshape(-1), out.reshape(-1)
     shapes = (x.shape, out.shape)
@@ -172,7 +178,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     for group in range(groups):
         for t0 in range(0, tiles, per_block):
             t1 = min(tiles, t0 + per_block)
-            plan = (m, high, wide, t0, t1)
+            plan = (m, high, wide, t0, t1, together)
             run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
             start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
             back = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth, chunks, plan)
@@ -184,90 +190,83 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
 
 
 @kernel
-def split_row(target, i, pitch, count, x, row, breadth, column, m):  # type: ignore[no-untyped-def]
-    """Write target[i + j * pitch + t] = x[row + column + m * t + j] for j < m and t < count, zero outside the row."""
-    # Where all m columns are inside.
-    first = 0 if column >= 0 else min(count, (-column + m - 1) // m)
-    end = max(first, min(count, (breadth - column) // m))
-    for t in range(count):
-        if first <= t < end:
-            continue
-        for j in range(m):
-            here = column + m * t + j
-            target[at(i + j * pitch + t)] = x[at(row + here)] if 0 <= here < breadth else 0
-    source = row + column
-    if m == 4:
-        for t in range(first, end):
-            target[at(i + t)] = x[at(source + 4 * t)]
-            target[at(i + pitch + t)] = x[at(source + 4 * t + 1)]
-            target[at(i + 2 * pitch + t)] = x[at(source + 4 * t + 2)]
-            target[at(i + 3 * pitch + t)] = x[at(source + 4 * t + 3)]
-    else:
-        for t in range(first, end):
-            target[at(i + t)] = x[at(source + 2 * t)]
-            target[at(i + pitch + t)] = x[at(source + 2 * t + 1)]
+def copy_piece(piece, size, x, row, breadth, first, count):  # type: ignore[no-untyped-def]
+    """Write piece[t] = x[row + first + t] for t < count, where that is inside the row, and zeros up to `size`."""
+    for t in range(size):
+        piece[at(t)] = 0
+    for t in range(max(0, -first), min(count, breadth - first)):
+        piece[at(t)] = x[at(row + first + t)]
 
 
 @kernel
 def input_part(  # type: ignore[no-untyped-def]
     start, stop, x, v, shapes, first_channel, channels, kernel_depth, before, dilation, stride, plan
 ):
-    """Gather and transform the inputs of the tiles t0..t1, for the channels start..stop (times the kernel's depth)."""
+    """Transform the inputs of the tiles t0..t1, for the channels start..stop (times the kernel's depth).
+
+    Each row of a tile is multiplied with B first, `along` the rows of the image; the rest is done when the n rows of
+    all tiles of a panel stand one above the other.
+    """
     (_, in_channels, depth, height, breadth), (_, _, out_depth, _, _) = shapes
-    m, high, wide, t0, t1 = plan
+    m, high, wide, t0, t1, _ = plan
     n, lane = m + 2, lanes(x)
     width = VECTORS * lane
     total = channels * kernel_depth
-    g0, g1 = t0 // wide, (t1 - 1) // wide + 1  # rows of tiles, counted over all images
-    pitch = wide + 1
-    lines = np.zeros((g1 - g0) * n * m * pitch + lane, x.dtype)
-    begin = np.empty(g1 - g0, np.int64)
-    rest_pitch = width + lane
-    gathered = aligned(n * n * rest_pitch, x)
-    gathered[:] = 0
+    pitch = width + lane
+    half = aligned(n * n * pitch, x)
+    half[:] = 0
+    piece = np.empty(m * width + lane, x.dtype)
     for k in range(start, stop):
         c, a = divmod(k, kernel_depth)
-        used = 0
-        for g in range(g0, g1):
-            image, row = divmod(g, high)
-            q, d = divmod(image, out_depth)
-            d = d * stride - before[0] + a * dilation
-            base = ((q * in_channels + first_channel + c) * depth + d) * height
-            # The first two rows of these tiles are the last two of the tiles above.
-            new = 0
-            if g > g0 and row > 0:
-                used -= 2
-                new = 2
-            begin[g - g0] = used
-            for i in range(new, n):
-                h = row * m - before[1] + i
-                exists = breadth if 0 <= h < height and 0 <= d < depth else 0
-                place = (used + i) * m * pitch
-                split_row(lines, place, pitch, pitch, x, (base + h) * breadth, exists, -before[2], m)
-            used += n
         for p in range(t0, t1, width):
             count = min(width, t1 - p)
             vectors = (count + lane - 1) // lane
+            place = (p - t0) // width * n * n * (total * width + lane) + k * vectors * lane
+            pitch_of_v = total * vectors * lane + lane
+            for entry in range(n * n):
+                for t in range(0, vectors * lane, lane):
+                    ask_to_write(v, place + entry * pitch_of_v + t)
             done = 0
             g, column = divmod(p, wide)
             while done < count:
+                # These tiles stand side by side in the image.
                 length = min(wide - column, count - done)
+                image, row = divmod(g, high)
+                q, d = divmod(image, out_depth)
+                d = d * stride - before[0] + a * dilation
+                base = ((q * in_channels + first_channel + c) * depth + d) * height
+                first = column * m - before[2]
+                some = (length + lane - 1) // lane
+                size = some * m * lane + lane  # what is read
                 for i in range(n):
-                    line = (begin[g - g0] + i) * m * pitch + column
-                    for j in range(n):
-                        source = line + (j * pitch if j < m else (j - m) * pitch + 1)
-                        target = (i * n + j) * rest_pitch + done
-                        for t in range(0, length, lane):
-                            move(gathered, target + t, lines, source + t)
+                    h = row * m - before[1] + i
+                    target = i * n * pitch + done
+                    if not (0 <= h < height and 0 <= d < depth):
+                        for j in range(n):
+                            for t in range(0, length, lane):
+                                clear(half, target + j * pitch + t)
+                        continue
+                    source = (base + h) * breadth
+                    for t in range(0, m * length, lane):  # the next channel's
+                        ask(x, source + depth * height * breadth + first + t)
+                    if first >= 0 and first + m * length + 2 <= breadth and source + first + size <= x.size:
+                        if m == 4:
+                            along_4(some, x, source + first, half, target, pitch)
+                        else:
+                            along_2(some, x, source + first, half, target, pitch)
+                    else:
+                        copy_piece(piece, size, x, source, breadth, first, m * length + 2)
+                        if m == 4:
+                            along_4(some, piece, 0, half, target, pitch)
+                        else:
+                            along_2(some, piece, 0, half, target, pitch)
                 done += length
                 column = 0
                 g += 1
-            place = (p - t0) // width * n * n * (total * width + lane) + k * vectors * lane
-            pitch_of_v = total * vectors * lane + lane
             if m == 4:
-                input_4(vectors, gathered, 0, n * rest_pitch, rest_pitch, v, place, pitch_of_v)
+                across_4(vectors, half, 0, pitch, v, place, pitch_of_v)
             else:
-                input_2(vectors, gathered, 0, n * rest_pitch, rest_pitch, v, place, pitch_of_v)
+                across_2(vectors, half, 0, pitch, v, place, pitch_of_v)
 
 
 @kernel
@@ -342,7 +341,7 @@ def output_part(  # type: ignore[no-untyped-def]
 ):
     """Multiply and transform back the chunks start..stop of the panels of out channels, for the tiles t0..t1."""
     (_, out_channels, out_depth, out_height, out_width) = shapes[1]
-    m, high, wide, t0, t1 = plan
+    m, high, wide, t0, t1, together = plan
     per_group = out_channels // groups
     panels = (per_group + ROWS - 1) // ROWS
     n, lane = m + 2, lanes(v)
@@ -358,7 +357,7 @@ def output_part(  # type: ignore[no-untyped-def]
         offsets[t] = t * ROWS
     for t in range(8):
         offsets[9 * ROWS + t] = (8 - t) * ROWS
-    products = aligned(most * n * n * ROWS * width, v)
+    products = aligned(together * n * n * ROWS * width, v)
     products[:] = 0
     values = aligned(m * m * width, v)
     values[:] = 0
@@ -377,37 +376,44 @@ def output_part(  # type: ignore[no-untyped-def]
             here = vectors * lane
             pitch = channels * here + lane
             place = (p - t0) // width * n * n * (channels * width + lane)
-            for entry in range(n * n):
-                for q in range(last - first):
-                    multiply_tile(
-                        channels, vectors, u, q * size_of_panel + entry * pitch_of_u,
-                        v, place + entry * pitch,
-                        products, (q * n * n + entry) * ROWS * width, width, ROWS, here, False,
-                    )  # fmt: skip
-            for q in range(first, last):
-                for row in range(min(ROWS, per_group - q * ROWS)):
-                    o = group * per_group + q * ROWS + row
-                    source = ((q - first) * n * n * ROWS + row) * width
-                    if m == 4:
-                        output_4(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
-                    else:
-                        output_2(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
-                    for i in range(m * m):
-                        add_zero_times(total, values, i * width, count)
-                    done = 0
-                    g, column = divmod(p, wide)
-                    while done < count:
-                        length = min(wide - column, count - done)
-                        image, tile_row = divmod(g, high)
-                        b, d = divmod(image, out_depth)
-                        base = ((b * out_channels + o) * out_depth + d) * out_height
-                        for i in range(min(m, out_height - tile_row * m)):
-                            target = (base + tile_row * m + i) * out_width + column * m
-                            columns = min(length * m, out_width - column * m)
-                            join_row(out, target, columns, values, i * m * width + done, width, bias[o], m)
-                        done += length
-                        column = 0
-                        g += 1
+            for q0 in range(first, last, together):
+                q1 = min(last, q0 + together)
+                for entry in range(n * n):
+                    for q in range(q0, q1):
+                        # The first few ask for the numbers of the next entry, one column of vectors each.
+                        column = q - q0 if q - q0 < vectors else 0
+                        multiply_tile(
+                            channels, vectors, u, (q - first) * size_of_panel + entry * pitch_of_u,
+                            v, place + entry * pitch,
+                            products, ((q - q0) * n * n + entry) * ROWS * width, width, ROWS, here, False,
+                            v, place + (entry + 1) * pitch + column * channels * lane, lane,
+                        )  # fmt: skip
+                for q in range(q0, q1):
+                    for row in range(min(ROWS, per_group - q * ROWS)):
+                        o = group * per_group + q * ROWS + row
+                        source = ((q - q0) * n * n * ROWS + row) * width
+                        if m == 4:
+                            output_4(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
+                        else:
+                            output_2(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
+                        for i in range(m * m):
+                            add_zero_times(total, values, i * width, count)
+                        done = 0
+                        g, column = divmod(p, wide)
+                        while done < count:
+                            length = min(wide - column, count - done)
+                            image, tile_row = divmod(g, high)
+                            b, d = divmod(image, out_depth)
+                            base = ((b * out_channels + o) * out_depth + d) * out_height
+                            for i in range(min(m, out_height - tile_row * m)):
+                                target = (base + tile_row * m + i) * out_width + column * m
+                                columns = min(length * m, out_width - column * m)
+                                for t in range(0, columns, lane):  # the next channel's
+                                    ask_to_write(out, target + out_depth * out_height * out_width + t)
+                                join_row(out, target, columns, values, i * m * width + done, width, bias[o], m)
+                            done += length
+                            column = 0
+                            g += 1
         for t in range(width):
             if total[t] != 0:
                 fine[chunk] = False
@@ -534,6 +540,7 @@ def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add
                     tiles, here // lane, u, panel_of_u + entry * (tiles * ROWS + lane),
                     v, place + entry * (tiles * here + lane),
                     products, entry * ROWS * panel, panel, ROWS, here, False,
+                    v, 0, 0,
                 )  # fmt: skip
             for row in range(min(ROWS, per_group - o)):
                 gradient_w(here // lane, products, row * panel, 6 * ROWS * panel, ROWS * panel, values, 0, panel)
