@@ -289,6 +289,13 @@ class Emitter:
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         self.builder.call(function, [self.builder.bitcast(address, byte), word(int(write)), word(2 + near), word(1)])
 
+    def fetch_tile(self, c: Any, pitch: Any, rows: int, vectors: int) -> None:
+        """Ask for the lines that the sums go to, so that they are there when the sums are done."""
+        for i in range(rows):
+            row = self.at(c, self.builder.mul(pitch, self.index(i)))
+            for v in range(vectors):
+                self.fetch(self.at(row, v * self.lanes), write=True)
+
     def spread(self, number: Any) -> Any:
         """Return a vector with one number in every lane."""
         undefined = ir.Constant(self.vector, ir.Undefined)
@@ -431,11 +438,7 @@ def tile_product(kind: str, vectors: int) -> Any:
         c = llvm.data(kinds["c"], value["c"], value["ic"])
         # Variables on the stack, which LLVM turns into registers.
         sums = [[cgutils.alloca_once_value(builder, llvm.zero) for _ in range(vectors)] for _ in range(ROWS)]
-        # The lines that the sums go to, so that they are there when the sums are done.
-        for i in range(ROWS):
-            row = llvm.at(c, builder.mul(value["pitch"], llvm.index(i)))
-            for v in range(vectors):
-                llvm.fetch(llvm.at(row, v * llvm.lanes), write=True)
+        llvm.fetch_tile(c, value["pitch"], ROWS, vectors)
 
         def step(a_row: Any, b_row: Any) -> None:
             # What the panels hold a few steps further on. It lies in the second cache, and would come too late.
@@ -469,6 +472,9 @@ def tile_product(kind: str, vectors: int) -> Any:
                 b_line = llvm.at(b, builder.mul(line.index, value["b_line"]))
                 with cgutils.for_range(builder, value["length"]) as place:
                     a_row = llvm.at(a_line, builder.mul(place.index, a_step))
+                    if kind == "rows":  # of the next rows, one in each step
+                        row = builder.add(builder.and_(place.index, llvm.index(ROWS - 1)), llvm.index(ROWS))
+                        llvm.fetch(llvm.at(a_row, builder.mul(row, value["a_pitch"])), write=False, near=False)
                     step(a_row, llvm.at(b_line, builder.mul(place.index, width)))
         else:
             if kind == "shifted":
@@ -511,6 +517,7 @@ def plane_tile(lines: int, vectors: int) -> Any:
         shifts = llvm.data(kinds["shifts"], value["shifts"], llvm.index(0))
         first = llvm.spread(value["first"])
         sums = [[cgutils.alloca_once_value(builder, first) for _ in range(vectors)] for _ in range(lines)]
+        llvm.fetch_tile(out, value["out_pitch"], lines, vectors)
 
         def meet(line: Any, rows: range) -> None:
             """Let one line of x meet the output rows it belongs to; row i takes it with the kernel's line - i."""

@@ -69,6 +69,8 @@ LEAST_TILES = 96  # of the gradient in the kernel in a block, each of which adds
 PANEL_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels
 TOGETHER = 8  # panels of out channels whose products with one entry are computed one after the other
 SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
+TILES_TURNED = 14  # of a line, whose numbers are turned round together for the gradient in the kernel
+LINES_AHEAD = 4  # channels between the one whose transformed kernel is written and the one asked for
 AHEAD = 8  # channels between the one whose kernel is transformed and the one asked for from memory
 
 # The error of an output is at most ERROR[m] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The factor
@@ -282,6 +284,8 @@ def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, tap
         if whole and tap_step > 0:
             # The taps of ROWS channels lie in one row.
             for t in range(0, 9 * ROWS, ROWS):
+                for row in range(ROWS):  # of the channels after these
+                    ask(w, start + (k0 + ROWS) * 9 + t + row * row_step)
                 turn(taps, 0, offsets, t, w, start + k0 * 9 + t, row_step)
         for k in range(k0, k0 + count):
             c, a = divmod(k, depth)
@@ -304,6 +308,8 @@ def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, tap
             for tap in range(first, 9):
                 for row in range(rows):
                     taps[at(there + tap * ROWS + row)] = w[at(here + row * row_step + tap * tap_step)]
+            for entry in range((m + 2) * (m + 2)):
+                ask_to_write(u, i + (k + LINES_AHEAD) * ROWS + entry * pitch)
             if m == 4:
                 kernel_4(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
             else:
@@ -444,22 +450,30 @@ def kernel_gradient_winograd(g, x, out, before, dilation, groups):  # type: igno
     u = np.empty(36 * (tiles * room[1] + panels[1] * lane), x.dtype)
     threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) / SAVES, 2)
     args = (g.reshape(-1), x.reshape(-1), u, v, (g.shape, x.shape, out.shape))
+    fine = np.ones(panels[0], np.bool_)
     for group, a, first in itertools.product(range(groups), range(out.shape[2]), range(0, lines, per_block)):
         count = min(per_block, lines - first)
         place = (before[0] - a * dilation[0], before[1], before[2])
         run = (*args, place, groups, room, (high, wide), group, first, count * wide)
         back = (u, v, out.reshape(-1), out.shape, group, groups, a, room, count * wide, first > 0)
         parallel_for(turn_part, count, *run, threads=threads)
-        parallel_for(sum_part, panels[0], *back, pieces=panels[0], threads=threads)
-    return bool(np.isfinite(out).all())
+        parallel_for(sum_part, panels[0], *back, fine, pieces=panels[0], threads=threads)
+        if not fine.all():
+            return False
+    return True
 
 
 @kernel
-def turn_line(target, i, room, count, x, place, pitch, channels, offsets):  # type: ignore[no-untyped-def]
-    """Write target[i + t * room + c] = x[place + c * pitch + t] for t < count and c < channels."""
+def turn_line(target, i, room, count, x, place, pitch, channels, offsets, ahead):  # type: ignore[no-untyped-def]
+    """Write target[i + t * room + c] = x[place + c * pitch + t] for t < count and c < channels.
+
+    Meanwhile it asks for what stands `ahead` numbers further on in x.
+    """
     whole_c, whole_t = channels // ROWS * ROWS, count // ROWS * ROWS
     for c in range(0, whole_c, ROWS):
         for t in range(0, whole_t, ROWS):
+            for r in range(c, c + ROWS):
+                ask(x, place + r * pitch + t + ahead)
             turn(target, i + t * room + c, offsets, 0, x, place + c * pitch + t, pitch)
     for c in range(channels):
         for t in range(whole_t if c < whole_c else 0, count):
@@ -467,71 +481,102 @@ def turn_line(target, i, room, count, x, place, pitch, channels, offsets):  # ty
 
 
 @kernel
+def turn_lines(  # type: ignore[no-untyped-def]
+    target, room, rows, columns, x, base, first_row, first_column, height, width, pitch, channels, offsets, ahead
+):
+    """Turn rows x columns numbers of each channel round: target[(i * columns + t) * room + c].
+
+    They are those from (first_row, first_column) on of the planes of x whose first one begins at `base`; what is
+    outside a plane becomes zero.
+    """
+    left, right = min(columns, max(0, -first_column)), max(0, min(columns, width - first_column))
+    for i in range(rows):
+        h, line = first_row + i, i * columns * room
+        if 0 <= h < height and left < right:
+            target[line : line + left * room] = 0
+            target[line + right * room : line + columns * room] = 0
+            turn_line(
+                target, line + left * room, room, right - left, x, base + h * width + first_column + left, pitch,
+                channels, offsets, ahead,
+            )  # fmt: skip
+        else:
+            target[line : line + columns * room] = 0
+
+
+@kernel
 def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group, first, tiles):  # type: ignore[no-untyped-def]
-    """Turn round and transform the numbers of the lines of tiles first + start .. first + stop."""
+    """Turn round and transform the numbers of the lines of tiles first + start .. first + stop.
+
+    It goes by panels of channels and a few tiles, whose numbers stay in the nearest cache.
+    """
     (_, out_channels, out_depth, out_height, out_width), (_, in_channels, depth, height, width), w_shape = shapes
     high, wide = size
     per_group, channels = out_channels // groups, w_shape[1]
     lane = lanes(x)
     panel = VECTORS * lane
-    columns = 4 * wide + 2
-    of_x = aligned(6 * columns * room[0], x)
+    some = min(wide, TILES_TURNED)
+    of_x, of_g = aligned(6 * (4 * some + 2) * panel, x), aligned(4 * 4 * some * ROWS, x)
     of_x[:] = 0
-    of_g = np.zeros(4 * 4 * wide * room[1], x.dtype)
+    of_g[:] = 0
     offsets_x, offsets_g = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     for t in range(ROWS):
-        offsets_x[t], offsets_g[t] = t * room[0], t * room[1]
-    left, right = max(0, before[2]), min(columns, width + before[2])  # the columns that exist
+        offsets_x[t], offsets_g[t] = t * panel, t * ROWS
+    plane_of_x, plane_of_g = depth * height * width, out_depth * out_height * out_width
     for line in range(start, stop):
         image, row = divmod(first + line, high)
         n, d = divmod(image, out_depth)
-        base = ((n * in_channels + group * channels) * depth + d - before[0]) * height
-        exists = 0 <= d - before[0] < depth
-        for i in range(6):
-            h = row * 4 - before[1] + i
-            if exists and 0 <= h < height and left < right:
-                turn_line(
-                    of_x, (i * columns + left) * room[0], room[0], right - left, x,
-                    (base + h) * width + left - before[2], depth * height * width, channels, offsets_x,
+        for c in range(0, room[0], panel):
+            here = min(panel, room[0] - c)
+            real = min(here, channels - c)
+            base = (n * in_channels + group * channels + c) * plane_of_x + (d - before[0]) * height * width
+            rows_of_x = height if 0 <= d - before[0] < depth else 0
+            pitch = tiles * here + lane
+            for t0 in range(0, wide, some):
+                t1 = min(wide, t0 + some)
+                columns = 4 * (t1 - t0) + 2
+                turn_lines(
+                    of_x, panel, 6, columns, x, base, row * 4 - before[1], t0 * 4 - before[2], rows_of_x, width,
+                    plane_of_x, real, offsets_x, 4 * some,
                 )  # fmt: skip
-            else:
-                of_x[i * columns * room[0] : (i + 1) * columns * room[0]] = 0
-        base = ((n * out_channels + group * per_group) * out_depth + d) * out_height
-        for i in range(4):
-            h = row * 4 + i
-            if h < out_height:
-                turn_line(
-                    of_g, i * 4 * wide * room[1], room[1], out_width, g, (base + h) * out_width,
-                    out_depth * out_height * out_width, per_group, offsets_g,
+                for t in range(t0, t1):
+                    place = 36 * (tiles * c + c // panel * lane) + (line * wide + t) * here
+                    for entry in range(36):
+                        for k in range(0, here, lane):  # the next tile's
+                            ask_to_write(v, place + entry * pitch + here + k)
+                    source = 4 * (t - t0) * panel
+                    gradient_x(here // lane, of_x, source, columns * panel, panel, v, place, pitch)
+        pitch = tiles * ROWS + lane
+        for o in range(0, room[1], ROWS):
+            real = min(ROWS, per_group - o)
+            base = (n * out_channels + group * per_group + o) * plane_of_g + d * out_height * out_width
+            for t0 in range(0, wide, some):
+                t1 = min(wide, t0 + some)
+                columns = 4 * (t1 - t0)
+                turn_lines(
+                    of_g, ROWS, 4, columns, g, base, row * 4, t0 * 4, out_height, out_width, plane_of_g, real,
+                    offsets_g, 4 * some,
                 )  # fmt: skip
-            else:
-                of_g[i * 4 * wide * room[1] : (i + 1) * 4 * wide * room[1]] = 0
-        for column in range(wide):
-            tile = line * wide + column
-            for c in range(0, room[0], panel):
-                here = min(panel, room[0] - c)
-                place = 36 * (tiles * c + c // panel * lane) + tile * here
-                gradient_x(
-                    here // lane, of_x, 4 * column * room[0] + c, columns * room[0], room[0],
-                    v, place, tiles * here + lane,
-                )  # fmt: skip
-            for o in range(0, room[1], ROWS):
-                place = 36 * (tiles * o + o // ROWS * lane) + tile * ROWS
-                gradient_g(
-                    1, of_g, 4 * column * room[1] + o, 4 * wide * room[1], room[1], u, place, tiles * ROWS + lane
-                )
+                for t in range(t0, t1):
+                    place = 36 * (tiles * o + o // ROWS * lane) + (line * wide + t) * ROWS
+                    for entry in range(36):
+                        ask_to_write(u, place + entry * pitch + ROWS)
+                    gradient_g(1, of_g, 4 * (t - t0) * ROWS, columns * ROWS, ROWS, u, place, pitch)
 
 
 @kernel
-def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add):  # type: ignore[no-untyped-def]
+def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add, fine):  # type: ignore[no-untyped-def]
     """Add up over the tiles and transform back, for the panels start..stop of channels."""
     per_group, channels = w_shape[0] // groups, w_shape[1]
     lane = lanes(v)
     panel = VECTORS * lane
-    products, values = aligned(36 * ROWS * panel, v), aligned(9 * panel, v)
+    products, values, flat = aligned(36 * ROWS * panel, v), aligned(9 * panel, v), aligned(9 * panel, v)
+    total, offsets = np.zeros(panel, v.dtype), np.empty(ROWS, np.int64)
+    for t in range(ROWS):
+        offsets[t] = 9 * t
     for item in range(start, stop):
         c = item * panel
-        here = min(panel, room[0] - c)
+        here, real = min(panel, room[0] - c), min(panel, channels - c)
+        whole = real // ROWS * ROWS
         place = 36 * (tiles * c + item * lane)
         for o in range(0, per_group, ROWS):
             panel_of_u = 36 * (tiles * o + o // ROWS * lane)
@@ -540,13 +585,42 @@ def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add
                     tiles, here // lane, u, panel_of_u + entry * (tiles * ROWS + lane),
                     v, place + entry * (tiles * here + lane),
                     products, entry * ROWS * panel, panel, ROWS, here, False,
-                    v, 0, 0,
+                    u, panel_of_u + 36 * (tiles * ROWS + lane) + entry * (tiles * ROWS + lane), ROWS,
                 )  # fmt: skip
-            for row in range(min(ROWS, per_group - o)):
+            rows = min(ROWS, per_group - o)
+            for row in range(rows):
                 gradient_w(here // lane, products, row * panel, 6 * ROWS * panel, ROWS * panel, values, 0, panel)
+                for tap in range(9):
+                    add_zero_times(total, values, tap * panel, real)
                 target = (((group * per_group + o + row) * channels + c) * w_shape[2] + a) * 9
-                for t in range(min(here, channels - c)):
+                # The 9 taps of a channel side by side: 8 of them, or twice 4, by turning blocks round.
+                for t in range(0, whole, ROWS):
+                    for tap in range(0, 8, ROWS):
+                        turn(flat, 9 * t + tap, offsets, 0, values, tap * panel + t, panel)
+                    for k in range(t, t + ROWS):
+                        flat[at(9 * k + 8)] = values[at(8 * panel + k)]
+                for t in range(whole, real):
                     for tap in range(9):
-                        k = target + 9 * w_shape[2] * t + tap
-                        value = values[at(tap * panel + t)]
-                        out[at(k)] = out[at(k)] + value if add else value
+                        flat[at(9 * t + tap)] = values[at(tap * panel + t)]
+                if w_shape[2] == 1:
+                    following = target + (channels if row + 1 < rows else 0) * 9
+                    for t in range(0, 9 * real, lane):  # the next row's
+                        ask_to_write(out, following + t)
+                    write_numbers(out, target, flat, 0, 9 * real, add)
+                else:
+                    for t in range(real):
+                        write_numbers(out, target + 9 * w_shape[2] * t, flat, 9 * t, 9, add)
+        for t in range(panel):
+            if total[t] != 0:
+                fine[item] = False
+
+
+@kernel
+def write_numbers(out, o, values, i, count, add):  # type: ignore[no-untyped-def]
+    """Write values[i + t] to out[o + t] for t < count, or add them."""
+    if add:
+        for t in range(count):
+            out[at(o + t)] += values[at(i + t)]
+    else:
+        for t in range(count):
+            out[at(o + t)] = values[at(i + t)]
