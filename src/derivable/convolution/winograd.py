@@ -66,8 +66,7 @@ MOST_BYTES = 1 << 23  # the transformed input of one block, at most
 NEAR_BYTES = 1 << 21  # the same, as long as the blocks are not too small: it then stays in the core's own cache
 LEAST_PANELS = 4  # of tiles in a block, each of which transforms the kernel anew
 LEAST_TILES = 96  # of the gradient in the kernel in a block, each of which adds to the whole gradient
-PANEL_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels
-TOGETHER = 8  # panels of out channels whose products with one entry are computed one after the other
+FAR_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels, at most, but two panels in any case
 SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
 TILES_TURNED = 14  # of a line, whose numbers are turned round together for the gradient in the kernel
 LINES_AHEAD = 4  # channels between the one whose transformed kernel is written and the one asked for
@@ -170,9 +169,11 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     v = aligned(n * n * numbers, x)
     panels = -(-per_group // ROWS)
     threads = threads_for(seconds_of(out.size * channels * 9, x.itemsize) / SAVES, 2)
-    some = max(2, PANEL_BYTES // (n * n * channels * ROWS * x.itemsize))
+    # Where the transformed input stays near, it may pass by more often, and the transformed kernel stays near, too.
+    near = v.nbytes <= NEAR_BYTES * 5 // 4
+    some = max(2, (NEAR_BYTES // 2 if near else FAR_BYTES) // (n * n * channels * ROWS * x.itemsize))
+    together = 4 if near else 8
     chunks = min(panels, max(-(-panels // some), threads if threads > 1 else 1))
-    together = TOGETHER
     fine = np.ones(chunks, np.bool_)
     flat_x, flat_w, flat_out = x.reshape(-1), w.reshape(-1), out.reshape(-1)
     shapes = (x.shape, out.shape)
