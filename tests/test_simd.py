@@ -1,15 +1,18 @@
 """The micro-kernels against their plain twins, every variant and every edge of a tile."""
 
+import inspect
 import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
 from derivable import simd
+from derivable.convolution import winograd
 from derivable.jit import kernel
 
 
@@ -198,3 +201,77 @@ for method in ("bands", "implicit"):
     np.testing.assert_allclose(dv.conv2d(x, w, padding=1, method=method), want, atol=1e-11)
 """
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
+
+
+SMALL = {
+    "output": winograd.A[4], "input": winograd.B[4], "kernel": winograd.G[4], "output of 2": winograd.A[2],
+    "input of 2": winograd.B[2], "no pairs": np.array([[1.0, -1.0, 0.5], [0.0, 2.0, 3.0]]),
+    "gradient": winograd.A_BACK,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("matrix", SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize("rows", [False, True])
+def test_sandwich_is_a_product_from_both_sides_in_each_lane(matrix, dtype, rows):
+    rng = np.random.default_rng(0)
+    (m, n), count = matrix.shape, 2
+    length = count * (simd.ROWS if rows else lanes(dtype))
+    source = numbers(rng, 3 + n * n * (length + 5), dtype)
+    target = np.full(7 + m * m * (length + 9), np.nan, dtype)
+    compute = run_small(simd.sandwich(matrix, rows))
+    compute(count, source, 3, n * (length + 5), length + 5, target, 7, length + 9)
+    blocks = source[3:].reshape(n, n, length + 5)[:, :, :length].astype(np.float64)
+    want = np.einsum("pi,ijt,qj->pqt", matrix, blocks, matrix)
+    got = target[7:].reshape(m, m, length + 9)
+    np.testing.assert_allclose(got[:, :, :length], want, rtol=0, atol=400 * np.finfo(dtype).eps)
+    assert np.isnan(got[:, :, length:]).all(), "nothing else is written"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("step", [2, 4])
+def test_along_multiplies_overlapping_pieces_of_a_row(step, dtype):
+    rng = np.random.default_rng(0)
+    for matrix in (winograd.B[step], rng.standard_normal((3, step + 2))):
+        m, count = len(matrix), 2
+        length = count * lanes(dtype)
+        source = numbers(rng, 3 + step * length + lanes(dtype), dtype)
+        target = np.full(7 + m * (length + 9), np.nan, dtype)
+        run_small(simd.along(matrix, step))(count, source, 3, target, 7, length + 9)
+        pieces = np.lib.stride_tricks.sliding_window_view(source[3:].astype(np.float64), step + 2)[::step][:length]
+        got = target[7:].reshape(m, length + 9)
+        np.testing.assert_allclose(got[:, :length], matrix @ pieces.T, rtol=0, atol=200 * np.finfo(dtype).eps)
+        assert np.isnan(got[:, length:]).all(), "nothing else is written"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [2, 4])
+def test_across_multiplies_from_the_left_in_each_lane(m, dtype):
+    rng = np.random.default_rng(0)
+    matrix, count = winograd.B[m], 2
+    n, length = len(matrix), count * lanes(dtype)
+    source = numbers(rng, 3 + n * n * (length + 5), dtype)
+    target = np.full(7 + n * n * (length + 9), np.nan, dtype)
+    run_small(simd.across(matrix))(count, source, 3, length + 5, target, 7, length + 9)
+    blocks = source[3:].reshape(n, n, length + 5)[:, :, :length].astype(np.float64)
+    got = target[7:].reshape(n, n, length + 9)
+    want = np.einsum("pi,iqt->pqt", matrix, blocks)
+    np.testing.assert_allclose(got[:, :, :length], want, rtol=0, atol=200 * np.finfo(dtype).eps)
+    assert np.isnan(got[:, :, length:]).all(), "nothing else is written"
+
+
+def run_small(compute):
+    """Return a function for Python that calls an intrinsic."""
+    if numba.config.DISABLE_JIT:
+        return compute
+    names = list(inspect.signature(compute._defn).parameters)[1:]
+    scope = {"compute": compute}
+    exec(f"def call({', '.join(names)}): compute({', '.join(names)})", scope)
+    return numba.njit(scope["call"])
+
+
+def test_rows_that_are_opposite_are_found():
+    assert simd.opposite(winograd.B[4]) == [(1, 2), (3, 4)]
+    assert simd.opposite(winograd.A[4].T) == [(1, 2), (3, 4)]
+    assert simd.opposite(np.eye(3)) == []
+    assert simd.opposite(np.array([[1.0, 0.0], [1.0, 0.0]])) == [], "equal rows have no half of their own"

@@ -293,8 +293,12 @@ class Emitter:
         """Ask for the lines that the sums go to, so that they are there when the sums are done."""
         for i in range(rows):
             row = self.at(c, self.builder.mul(pitch, self.index(i)))
-            for v in range(vectors):
-                self.fetch(self.at(row, v * self.lanes), write=True)
+            for place in self.lines(vectors):
+                self.fetch(self.at(row, place), write=True)
+
+    def lines(self, vectors: int) -> range:
+        """Return where the lines of memory begin among the numbers of some vectors."""
+        return range(0, vectors * self.lanes, 64 // self.bytes)
 
     def spread(self, number: Any) -> Any:
         """Return a vector with one number in every lane."""
@@ -445,8 +449,8 @@ def tile_product(kind: str, vectors: int) -> Any:
             if kind in ("packed", "shifted"):
                 llvm.fetch(llvm.at(a_row, STEPS_AHEAD_OF_A * ROWS), write=False)
             if kind != "shifted":
-                for v in range(vectors):
-                    llvm.fetch(llvm.at(b_row, STEPS_AHEAD_OF_B * vectors * llvm.lanes + v * llvm.lanes), write=False)
+                for place in llvm.lines(vectors):
+                    llvm.fetch(llvm.at(b_row, STEPS_AHEAD_OF_B * vectors * llvm.lanes + place), write=False)
             vector = [llvm.load(llvm.at(b_row, v * llvm.lanes)) for v in range(vectors)]
             for i in range(ROWS):
                 number = llvm.copies(llvm.at(a_row, places[i]))

@@ -139,10 +139,12 @@ def columns_part(start, stop, g, packed, bias, out, shapes, stride, before, dila
                             source = (((group * kd + a) * panels + q) * per_group + k) * ROWS
                             for p in range(0, count, tile):
                                 here = min(tile, count - p)
+                                # Each product asks for one of the columns of lines of g that come next.
+                                following = place + k * plane + count + (q * count + p) // VECTORS
                                 multiply_tile(
                                     deep, (here + vector - 1) // vector, packed, source,
                                     patches, p // tile * pitch, products, q * ROWS * room + p, room, ROWS, here, k > 0,
-                                    g, 0, 0,
+                                    g, following, plane if q < VECTORS else 0,
                                 )  # fmt: skip
                     for i in range(kh):
                         # Line r meets row r * stride + down; these lines meet rows of the band.

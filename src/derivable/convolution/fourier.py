@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numba
 import numpy as np
 
-from derivable.jit import get_num_threads
+from derivable.jit import get_num_threads, kernel
 
 __all__ = ["fft_is_faster", "fft_is_safe", "fourier_convolve"]
 
@@ -21,12 +22,13 @@ PARALLEL_SIZE = 1 << 16  # numbers from which on a transform is worth more threa
 TOGETHER = 8  # blocks of a signal that are transformed in one call, which then computes several in each vector
 
 
-def fft_is_faster(x: Any, h: Any, out: tuple[int, ...]) -> bool:
+def fft_is_faster(x_shape: tuple[int, ...], h_shape: tuple[int, ...], dtype: Any, out: tuple[int, ...]) -> bool:
     """Compare the multiplications of the definition with the n log n of three transforms."""
-    if h.size < 32 or x.dtype.kind not in "fc":
+    taps = math.prod(h_shape)
+    if taps < 32 or dtype.kind not in "fc":
         return False
-    n = math.prod(a + b - 1 for a, b in zip(x.shape, h.shape, strict=True))
-    return math.prod(out) * float(h.size) > DIRECT_PER_FFT_STEP * 3 * n * math.log2(max(2, n))
+    n = math.prod(a + b - 1 for a, b in zip(x_shape, h_shape, strict=True))
+    return math.prod(out) * float(taps) > DIRECT_PER_FFT_STEP * 3 * n * math.log2(max(2, n))
 
 
 def fft_is_safe(x: Any, h: Any) -> bool:
@@ -36,13 +38,54 @@ def fft_is_safe(x: Any, h: Any) -> bool:
     """
     limit = float(np.finfo(x.dtype).max) ** 0.25
     for array in (x, h):
-        size = np.abs(array)
-        largest, mean = float(size.max()), float(size.mean(dtype=np.float64))
+        largest, mean = largest_and_mean(array)
         if not math.isfinite(largest) or largest > limit or largest > LARGEST_RATIO * mean:
             return False
         if 0 < largest < 1 / limit:  # products would fall below the smallest normal numbers
             return False
     return True
+
+
+def largest_and_mean(array: Any) -> tuple[float, float]:
+    """Return the largest and the mean absolute value; the mean is not finite where a number is not."""
+    if array.dtype.kind == "f" and array.flags.c_contiguous and not numba.config.DISABLE_JIT:
+        largest, total = sizes_of(array.reshape(-1))
+        return float(largest), total / array.size
+    size = np.abs(array)
+    return float(size.max()), float(size.mean(dtype=np.float64))
+
+
+@kernel
+def sizes_of(values):  # type: ignore[no-untyped-def]
+    """Return the largest and the sum of the absolute values, block by block, so that memory is read once."""
+    largest, total = 0.0, 0.0
+    for start in range(0, values.size, 4096):
+        stop = min(values.size, start + 4096)
+        total += sum_of_sizes(values, start, stop)
+        if total - total != 0:  # the comparisons of the other sum suppose numbers
+            return np.inf, total
+        largest = max(largest, largest_size(values, start, stop))
+    return largest, total
+
+
+@kernel(fastmath={"reassoc"})
+def sum_of_sizes(values, start, stop):  # type: ignore[no-untyped-def]
+    """Return the sum of |values[i]| in double precision."""
+    total = 0.0
+    for i in range(start, stop):
+        total += abs(values[i])
+    return total
+
+
+@kernel(fastmath={"reassoc", "nnan", "nsz"})
+def largest_size(values, start, stop):  # type: ignore[no-untyped-def]
+    """Return the largest |values[i]|, where none is NaN."""
+    largest = values.dtype.type(0)
+    for i in range(start, stop):
+        size = abs(values[i])
+        if size > largest:
+            largest = size
+    return largest
 
 
 def fourier_convolve(x: Any, h: Any, start: tuple[int, ...], out: tuple[int, ...]) -> Any:

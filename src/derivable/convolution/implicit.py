@@ -689,6 +689,8 @@ def pack_across(panel, i, g, place, pitch, count, columns, width, offsets):  # t
     t = 0
     while t + ROWS <= count:
         for j in range(0, whole, ROWS):
+            for r in range(j, j + ROWS):  # what will be packed next
+                ask(g, place + r * pitch + t + count)
             turn(panel, i + t * width + j, offsets, 0, g, place + j * pitch + t, pitch)
         t += ROWS
     for j in range(columns):

@@ -93,9 +93,9 @@ def convolve(
         and (boundary, type(fillvalue), fillvalue, method) == ("fill", int, 0, "auto")
         and type(mode) is str
     ):
-        plan = small_plan(x.shape, h.shape, mode)
+        plan = plain_plan(x.shape, h.shape, mode, x.dtype)
         if plan is not None:
-            return convolve_small(x, h, plan)
+            return convolve_plain(x, h, plan)
     x, h, dtype = check_signals(x, h, mode, boundary, fillvalue, method)
     return compute(x, h, dtype, mode, boundary, fillvalue, method)
 
@@ -151,8 +151,8 @@ def correlate(
     return compute(x, flipped, dtype, mode, boundary, fillvalue, method)
 
 
-class SmallPlan(NamedTuple):
-    """What a small convolution needs besides its numbers."""
+class PlainPlan(NamedTuple):
+    """What the sums of two plain arrays need besides their numbers."""
 
     turned: tuple[slice, ...]
     x_shape: tuple[int, ...]
@@ -160,12 +160,13 @@ class SmallPlan(NamedTuple):
     shape: tuple[int, ...]
     before: tuple[int, ...]
     out: tuple[int, ...]
+    small: bool
     plane: bool
 
 
 @functools.lru_cache(4096)
-def small_plan(x_shape: tuple[int, ...], h_shape: tuple[int, ...], mode: str) -> SmallPlan | None:
-    """Return how to convolve small plain arrays, or None where there is something to check or to choose."""
+def plain_plan(x_shape: tuple[int, ...], h_shape: tuple[int, ...], mode: str, dtype: Any) -> PlainPlan | None:
+    """Return how to convolve plain arrays, or None where there is something to check, or the FFT to think of."""
     ndim = len(x_shape)
     if not 1 <= ndim <= 3 or len(h_shape) != ndim or mode not in CONVOLVE_MODES:
         return None
@@ -177,24 +178,35 @@ def small_plan(x_shape: tuple[int, ...], h_shape: tuple[int, ...], mode: str) ->
         start, out = tuple((m - 1) // 2 for m in h_shape), x_shape
     else:
         start, out = tuple(m - 1 for m in h_shape), tuple(n - m + 1 for n, m in zip(x_shape, h_shape, strict=True))
-    if math.prod(out) * math.prod(h_shape) >= SMALL_WORK:
+    if fft_is_faster(x_shape, h_shape, dtype, out):
         return None
     front, one = (1,) * (3 - ndim), (1, 1, 1)
     before = (0,) * (3 - ndim) + tuple(m - 1 - s for m, s in zip(h_shape, start, strict=True))
     # Where the kernel would have to be finite, rows: they multiply no padding.
     plane = plane_at_once((*front, *x_shape), (*front, *h_shape), (*front, *out), one, before, one) == 1
     turned = (slice(None, None, -1),) * ndim
-    return SmallPlan(
-        turned, (1, 1, *front, *x_shape), (1, 1, *front, *h_shape), (1, 1, *front, *out), before, out, plane
+    return PlainPlan(
+        turned,
+        (1, 1, *front, *x_shape),
+        (1, 1, *front, *h_shape),
+        (1, 1, *front, *out),
+        before,
+        out,
+        math.prod(out) * math.prod(h_shape) < SMALL_WORK,
+        plane,
     )
 
 
-def convolve_small(x: Any, h: Any, plan: SmallPlan) -> Any:
-    """Return a small convolution by the definition; the time goes into the call itself, so there is little in it."""
-    result = np.empty(plan.shape, x.dtype)
-    part, count = (planes_part, plan.shape[2]) if plan.plane else (rows_part, plan.shape[2] * plan.shape[3])
+def convolve_plain(x: Any, h: Any, plan: PlainPlan) -> Any:
+    """Return a convolution by its sums; where it is small the time goes into the call, so there is little in it."""
     taps = h[plan.turned].copy().reshape(plan.h_shape)
     one = (1, 1, 1)
+    if not plan.small:
+        bias = np.zeros(1, x.dtype)
+        result = run_convolution(x.reshape(plan.x_shape), taps, bias, plan.shape[2:], one, plan.before, one, 1)
+        return result.reshape(plan.out)
+    result = np.empty(plan.shape, x.dtype)
+    part, count = (planes_part, plan.shape[2]) if plan.plane else (rows_part, plan.shape[2] * plan.shape[3])
     part(0, count, x.reshape(plan.x_shape), taps, np.zeros(1, x.dtype), result, one, plan.before, one, 1)
     return result.reshape(plan.out)
 
@@ -267,7 +279,7 @@ def compute(x: Any, h: Any, dtype: Any, mode: str, boundary: str, fillvalue: Any
         if not (np.isfinite(x).all() and np.isfinite(h).all()):
             raise ValueError("method 'fft' needs finite x and h: one NaN would spread to every output")
         return fourier_convolve(x, h, start, out)
-    if method == "auto" and fft_is_faster(x, h, out) and fft_is_safe(x, h):
+    if method == "auto" and fft_is_faster(x.shape, h.shape, x.dtype, out) and fft_is_safe(x, h):
         return fourier_convolve(x, h, start, out)
     return direct_convolve(x, h, start, out)
 
