@@ -131,17 +131,19 @@ def filterable(w_shape: Triple, stride: Triple, dilation: Triple) -> bool:
 def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, size: int) -> dict[int, float]:
     """Estimate the time of minimal filtering with tiles of m x m outputs, in the steps of `costs`, by m.
 
-    The transforms mostly wait for memory, so what a number costs grows with its `size` in bytes.
+    The transforms go by lines of tiles and wait for memory: what a number costs grows with its `size` in bytes.
     """
     result, lanes = {}, VECTOR_BYTES // size
     out_channels, channels = w_shape[0], w_shape[1] * w_shape[2]
     panels = groups * -(-(out_channels // groups) // ROWS)
     for m in winograd.POINTS:
-        entries = (m + 2) ** 2
-        tiles = x_shape[0] * out[0] * -(-out[1] // m) * -(-out[2] // m)
-        multiply = entries * panels * ROWS * channels * -(-tiles // lanes) * 1.1
-        transforms = entries * tiles * ((2 + 1.1 * size) * channels * groups + (1 + 0.6 * size) * out_channels)
-        result[m] = multiply + transforms + (60 + (1.2 + 1.5 * size) * entries) * panels * channels + 60000
+        n, high, wide = m + 2, -(-out[1] // m), -(-out[2] // m)
+        images = x_shape[0] * out[0]
+        tiles, lines = images * high * wide, images * high * n * -(-wide // lanes)
+        multiply = 1.3 * n * n * panels * ROWS * channels * -(-tiles // lanes)
+        inputs = channels * groups * (62 * lines + 0.7 * size * n * n * tiles)
+        outputs = out_channels * (43 * lines + 0.1 * size * n * n * tiles)
+        result[m] = multiply + inputs + outputs + (5.5 + 1.4 * size) * n * n * panels * channels + 110000
     return result
 
 
