@@ -202,6 +202,14 @@ def copy_piece(piece, size, x, row, breadth, first, count):  # type: ignore[no-u
 
 
 @kernel
+def ask_for_entries(v, i, pitch, entries, count):  # type: ignore[no-untyped-def]
+    """Ask for the lines of v[i + entry * pitch + t] for t < count, which will be written."""
+    for entry in range(entries):
+        for t in range(0, count, lanes(v)):
+            ask_to_write(v, i + entry * pitch + t)
+
+
+@kernel
 def input_part(  # type: ignore[no-untyped-def]
     start, stop, x, v, shapes, first_channel, channels, kernel_depth, before, dilation, stride, plan
 ):
@@ -226,9 +234,7 @@ def input_part(  # type: ignore[no-untyped-def]
             vectors = (count + lane - 1) // lane
             place = (p - t0) // width * n * n * (total * width + lane) + k * vectors * lane
             pitch_of_v = total * vectors * lane + lane
-            for entry in range(n * n):
-                for t in range(0, vectors * lane, lane):
-                    ask_to_write(v, place + entry * pitch_of_v + t)
+            ask_for_entries(v, place, pitch_of_v, n * n, vectors * lane)
             done = 0
             g, column = divmod(p, wide)
             while done < count:
@@ -309,8 +315,7 @@ def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, tap
             for tap in range(first, 9):
                 for row in range(rows):
                     taps[at(there + tap * ROWS + row)] = w[at(here + row * row_step + tap * tap_step)]
-            for entry in range((m + 2) * (m + 2)):
-                ask_to_write(u, i + (k + LINES_AHEAD) * ROWS + entry * pitch)
+            ask_for_entries(u, i + (k + LINES_AHEAD) * ROWS, pitch, (m + 2) * (m + 2), ROWS)
             if m == 4:
                 kernel_4(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
             else:
@@ -482,6 +487,13 @@ def turn_line(target, i, room, count, x, place, pitch, channels, offsets, ahead)
 
 
 @kernel
+def write_zeros(target, i, count):  # type: ignore[no-untyped-def]
+    """Write zeros to target[i + t] for t < count."""
+    for t in range(count):
+        target[at(i + t)] = 0
+
+
+@kernel
 def turn_lines(  # type: ignore[no-untyped-def]
     target, room, rows, columns, x, base, first_row, first_column, height, width, pitch, channels, offsets, ahead
 ):
@@ -494,14 +506,14 @@ def turn_lines(  # type: ignore[no-untyped-def]
     for i in range(rows):
         h, line = first_row + i, i * columns * room
         if 0 <= h < height and left < right:
-            target[line : line + left * room] = 0
-            target[line + right * room : line + columns * room] = 0
+            write_zeros(target, line, left * room)
+            write_zeros(target, line + right * room, (columns - right) * room)
             turn_line(
                 target, line + left * room, room, right - left, x, base + h * width + first_column + left, pitch,
                 channels, offsets, ahead,
             )  # fmt: skip
         else:
-            target[line : line + columns * room] = 0
+            write_zeros(target, line, columns * room)
 
 
 @kernel
@@ -516,6 +528,8 @@ def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group
     lane = lanes(x)
     panel = VECTORS * lane
     some = min(wide, TILES_TURNED)
+    # Numbers that Numba does not know beforehand: it would compile each function anew for the numbers it knows.
+    side_of_x, side_of_g, few = w_shape[3] + 3, w_shape[3] + 1, min(ROWS, room[1])
     of_x, of_g = aligned(6 * (4 * some + 2) * panel, x), aligned(4 * 4 * some * ROWS, x)
     of_x[:] = 0
     of_g[:] = 0
@@ -536,14 +550,12 @@ def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group
                 t1 = min(wide, t0 + some)
                 columns = 4 * (t1 - t0) + 2
                 turn_lines(
-                    of_x, panel, 6, columns, x, base, row * 4 - before[1], t0 * 4 - before[2], rows_of_x, width,
+                    of_x, panel, side_of_x, columns, x, base, row * 4 - before[1], t0 * 4 - before[2], rows_of_x, width,
                     plane_of_x, real, offsets_x, 4 * some,
                 )  # fmt: skip
                 for t in range(t0, t1):
                     place = 36 * (tiles * c + c // panel * lane) + (line * wide + t) * here
-                    for entry in range(36):
-                        for k in range(0, here, lane):  # the next tile's
-                            ask_to_write(v, place + entry * pitch + here + k)
+                    ask_for_entries(v, place + here, pitch, side_of_x * side_of_x, here)  # the next tile's
                     source = 4 * (t - t0) * panel
                     gradient_x(here // lane, of_x, source, columns * panel, panel, v, place, pitch)
         pitch = tiles * ROWS + lane
@@ -554,13 +566,12 @@ def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group
                 t1 = min(wide, t0 + some)
                 columns = 4 * (t1 - t0)
                 turn_lines(
-                    of_g, ROWS, 4, columns, g, base, row * 4, t0 * 4, out_height, out_width, plane_of_g, real,
+                    of_g, few, side_of_g, columns, g, base, row * 4, t0 * 4, out_height, out_width, plane_of_g, real,
                     offsets_g, 4 * some,
                 )  # fmt: skip
                 for t in range(t0, t1):
                     place = 36 * (tiles * o + o // ROWS * lane) + (line * wide + t) * ROWS
-                    for entry in range(36):
-                        ask_to_write(u, place + entry * pitch + ROWS)
+                    ask_for_entries(u, place + few, pitch, side_of_x * side_of_x, few)
                     gradient_g(1, of_g, 4 * (t - t0) * ROWS, columns * ROWS, ROWS, u, place, pitch)
 
 
@@ -571,6 +582,7 @@ def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add
     lane = lanes(v)
     panel = VECTORS * lane
     products, values, flat = aligned(36 * ROWS * panel, v), aligned(9 * panel, v), aligned(9 * panel, v)
+    taps = w_shape[3] * w_shape[4]
     total, offsets = np.zeros(panel, v.dtype), np.empty(ROWS, np.int64)
     for t in range(ROWS):
         offsets[t] = 9 * t
@@ -603,14 +615,13 @@ def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add
                 for t in range(whole, real):
                     for tap in range(9):
                         flat[at(9 * t + tap)] = values[at(tap * panel + t)]
-                if w_shape[2] == 1:
-                    following = target + (channels if row + 1 < rows else 0) * 9
-                    for t in range(0, 9 * real, lane):  # the next row's
-                        ask_to_write(out, following + t)
-                    write_numbers(out, target, flat, 0, 9 * real, add)
-                else:
-                    for t in range(real):
-                        write_numbers(out, target + 9 * w_shape[2] * t, flat, 9 * t, 9, add)
+                # Without depth all channels' taps are one piece.
+                pieces, length = (1, 9 * real) if w_shape[2] == 1 else (real, taps)
+                following = target + (9 * w_shape[2] * channels if row + 1 < rows else 0)
+                for t in range(0, length, lane):  # the next row's
+                    ask_to_write(out, following + t)
+                for t in range(pieces):
+                    write_numbers(out, target + 9 * w_shape[2] * t, flat, 9 * t, length, add)
         for t in range(panel):
             if total[t] != 0:
                 fine[item] = False
