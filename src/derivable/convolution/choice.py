@@ -140,10 +140,10 @@ def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, size:
         n, high, wide = m + 2, -(-out[1] // m), -(-out[2] // m)
         images = x_shape[0] * out[0]
         tiles, lines = images * high * wide, images * high * n * -(-wide // lanes)
-        multiply = 1.3 * n * n * panels * ROWS * channels * -(-tiles // lanes)
-        inputs = channels * groups * (62 * lines + 0.7 * size * n * n * tiles)
-        outputs = out_channels * (43 * lines + 0.1 * size * n * n * tiles)
-        result[m] = multiply + inputs + outputs + (5.5 + 1.4 * size) * n * n * panels * channels + 110000
+        multiply = 1.4 * n * n * panels * ROWS * channels * -(-tiles // lanes)
+        inputs = channels * groups * (50 * lines + 0.7 * size * n * n * tiles)
+        outputs = out_channels * (43 * lines + 0.2 * size * n * n * tiles)
+        result[m] = multiply + inputs + outputs + (4 + 1.4 * size) * n * n * panels * channels + 110000
     return result
 
 

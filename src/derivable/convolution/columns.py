@@ -22,6 +22,7 @@ from derivable.simd import ROWS, VECTOR_BYTES, VECTORS, aligned, lanes, multiply
 __all__ = ["input_gradient_columns"]
 
 COLUMN_BYTES = 1 << 17  # of the products that wait to be added
+FAR_BYTES = 1 << 22  # of a gradient that does not stay near, and whose next numbers are worth asking for
 
 
 def input_gradient_columns(g, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
@@ -104,6 +105,7 @@ def columns_part(start, stop, g, packed, bias, out, shapes, stride, before, dila
         taps[b, 0], taps[b, 1], taps[b, 2] = shift, phase, (width - phase + step - 1) // step - shift
     bands = (height + band - 1) // band
     plane = g_depth * g_height * g_width
+    far = g.size * g.itemsize > FAR_BYTES
     for item in range(start, stop):
         rest, number = divmod(item, bands)
         rest, d = divmod(rest, depth)
@@ -144,7 +146,7 @@ def columns_part(start, stop, g, packed, bias, out, shapes, stride, before, dila
                                 multiply_tile(
                                     deep, (here + vector - 1) // vector, packed, source,
                                     patches, p // tile * pitch, products, q * ROWS * room + p, room, ROWS, here, k > 0,
-                                    g, following, plane if q < VECTORS else 0,
+                                    g, following, plane if far and q < VECTORS else 0,
                                 )  # fmt: skip
                     for i in range(kh):
                         # Line r meets row r * stride + down; these lines meet rows of the band.

@@ -400,31 +400,6 @@ def start_from(bias, channel, rows, out, target, positions, first, last):  # typ
 
 
 @kernel
-def coming(x_shape, out_shape, taps, stride, first_channel, channels, k, depth, first, last):  # type: ignore[no-untyped-def]
-    """Return which numbers of x are packed next and were not before: their place in the first channel, and how many.
-
-    After the last terms of the sum that is what the next block reads beyond this one; with one tap and further terms,
-    it is the next channels. Images in three dimensions are left to the processor.
-    """
-    _, _, x_depth, height, breadth = x_shape
-    _, _, out_depth, out_height, out_width = out_shape
-    positions, plane, tap = out_depth * out_height * out_width, height * breadth, taps.shape[0] - 1
-    begin, end, channel = last, min(positions, last + last - first), first_channel
-    if tap == 0 and k + depth < channels:
-        begin, end, channel = first, last, first_channel + k + depth
-    elif k + depth < taps.shape[0] * channels:
-        end = begin
-    if out_depth > 1 or x_depth > 1 or begin == end:
-        return 0, 0
-    # What the last tap meets, from the first position to the last.
-    shift = taps[tap, 1] * breadth + taps[tap, 2]
-    low = begin // out_width * stride[1] * breadth + begin % out_width * stride[2] + shift
-    high = (end - 1) // out_width * stride[1] * breadth + (end - 1) % out_width * stride[2] + shift + 1
-    low, high = max(0, low), min(plane, high)
-    return channel * plane + low, max(0, high - low)
-
-
-@kernel
 def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, groups, plan):  # type: ignore[no-untyped-def]
     """Compute the pieces start..stop of the output: (batch, group, block of positions, part of channels)."""
     _, size, _, panels = plan
@@ -433,7 +408,6 @@ def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, group
     per_group, channels = out_channels // groups, x_shape[1] // groups
     positions = out_shape[2] * out_shape[3] * out_shape[4]
     total = taps.shape[0] * channels
-    plane = x_shape[2] * x_shape[3] * x_shape[4]
     vector = lanes(x)
     width = VECTORS * vector
     deepest = min(DEPTH, total)
@@ -449,9 +423,6 @@ def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, group
                 x, first_channel, channels, x_shape, taps, stride, k, depth, first, last, out_shape, patches, pitch, 0,
                 rows,
             )  # fmt: skip
-            next_place, next_size = coming(
-                x_shape, out_shape, taps, stride, first_channel, channels, k, depth, first, last
-            )
             # A panel of the kernel stays in the nearest cache while the tiles pass by; their rows of the output are
             # then written one after another.
             for q in range(first_panel, last_panel):
@@ -462,13 +433,10 @@ def implicit_part(start, stop, x, packed, taps, bias, out, shapes, stride, group
                     start_from(bias, group * per_group + channel, real, out, target, positions, first, last)
                 for p in range(first, last, width):
                     count = min(width, last - p)
-                    # Each product asks for a column of lines of what is packed next.
-                    column = (((q - first_panel) * size) + (p - first) // width) * vector
-                    step = plane if column < next_size else 0
                     multiply_tile(
                         depth, (count + vector - 1) // vector, packed, ((group * panels + q) * total + k) * ROWS,
                         patches, (p - first) // width * pitch, out, target + p, positions, real, count,
-                        k > 0 or bias.size > 0, x, next_place + min(column, next_size), step,
+                        k > 0 or bias.size > 0, x, 0, 0,
                     )  # fmt: skip
 
 
