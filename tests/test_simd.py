@@ -206,7 +206,9 @@ for method in ("bands", "implicit"):
 SMALL = {
     "output": winograd.A[4], "input": winograd.B[4], "kernel": winograd.G[4], "output of 2": winograd.A[2],
     "input of 2": winograd.B[2], "no pairs": np.array([[1.0, -1.0, 0.5], [0.0, 2.0, 3.0]]),
-    "gradient": winograd.A_BACK,
+    "gradient": winograd.A_BACK, "a row in two pairs": np.array([[1.0, 1, 1], [1, -1, -1], [1, -1, 1], [1, 1, 1]]),
+    "a column in two pairs": np.array([[1.0, 1, 1], [1, -1, -1], [1, 1, 1]]),
+    "nothing even": np.array([[0.0, 1, 0], [0, -1, 0], [0, 0, 0]]),
 }  # fmt: skip
 
 

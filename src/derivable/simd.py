@@ -319,6 +319,8 @@ class Emitter:
     def sum_of(self, coefficients: Any, vectors: list[Any]) -> Any:
         """Return the sum of vectors with constant factors; those of 0 take no instruction, those of 1 one."""
         builder, total = self.builder, None
+        if not np.any(coefficients):
+            return self.zero
         # Factors of 1 first, so that the sum begins without a multiplication where it can.
         for f, v in sorted(zip(coefficients, vectors, strict=True), key=lambda pair: pair[0] != 1):
             if f == 0:
@@ -719,15 +721,16 @@ def clear_vector(typing, target, i):  # type: ignore[no-untyped-def]
 
 
 def opposite(matrix: Any) -> list[tuple[int, int]]:
-    """Return the pairs of rows that differ in the signs of every other entry, and in nothing else."""
+    """Return pairs of rows that differ in the signs of every other entry, and in nothing else; no row is in two."""
     signs = (-1.0) ** np.arange(matrix.shape[1])
-    number = range(len(matrix))
-    return [
-        (i, k)
-        for i in number
-        for k in number
-        if i < k and (matrix[k] == signs * matrix[i]).all() and matrix[i, 1::2].any()
-    ]
+    pairs: list[tuple[int, int]] = []
+    used: set[int] = set()
+    for i, row in enumerate(matrix):
+        for k in range(i + 1, len(matrix)):
+            if not used & {i, k} and (matrix[k] == signs * row).all() and row[1::2].any():
+                pairs.append((i, k))
+                used |= {i, k}
+    return pairs
 
 
 def sandwich(matrix: Any, rows: bool = False) -> Any:

@@ -95,6 +95,27 @@ def test_large_integers_are_exact_where_the_fft_would_round():
         assert int(result[i]) == exact
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_larger_plain_arrays_against_scipy(mode, dtype):
+    # Those with too much work for the definition alone, and too few taps for the FFT.
+    from scipy import signal
+
+    rng = np.random.default_rng(3)
+    for sizes, taps in (((3000,), (16,)), ((90, 70), (3, 5)), ((30, 20, 25), (3, 2, 3))):
+        x, h = some(rng, sizes, complex), some(rng, taps, complex)
+        x, h = (a.astype(dtype) if dtype is np.complex128 else a.real.astype(dtype) for a in (x, h))
+        want = signal.convolve(x, h, mode, "direct")
+        for a, b in ((x, h), (x[..., ::-1][..., ::-1], h), (x.copy("F"), h.copy("F"))):
+            got = dv.convolve(a, b, mode)
+            assert got.dtype == dtype
+            np.testing.assert_allclose(got, want, rtol=0, atol=100 * np.finfo(dtype).eps)
+        x[(7,) * x.ndim] = np.nan
+        np.testing.assert_array_equal(
+            np.isnan(dv.convolve(x, h, mode)), np.isnan(signal.convolve(x, h, mode, "direct"))
+        )
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_one_bad_number_stays_where_it_is(value):
     # scipy/scipy#15927: with the FFT, one NaN is everywhere.

@@ -47,7 +47,7 @@ def fft_is_safe(x: Any, h: Any) -> bool:
 
 
 def largest_and_mean(array: Any) -> tuple[float, float]:
-    """Return the largest and the mean absolute value; the mean is not finite where a number is not."""
+    """Return the largest and the mean absolute value; both are not finite where the sum is not."""
     if array.dtype.kind == "f" and array.flags.c_contiguous and not numba.config.DISABLE_JIT:
         largest, total = sizes_of(array.reshape(-1))
         return float(largest), total / array.size
@@ -62,7 +62,7 @@ def sizes_of(values):  # type: ignore[no-untyped-def]
     for start in range(0, values.size, 4096):
         stop = min(values.size, start + 4096)
         total += sum_of_sizes(values, start, stop)
-        if total - total != 0:  # the comparisons of the other sum suppose numbers
+        if total - total != 0:  # the maximum supposes numbers
             return np.inf, total
         largest = max(largest, largest_size(values, start, stop))
     return largest, total

@@ -11,10 +11,11 @@ goes through the micro-kernel.
 
 The work is done block by block of tiles:
 
-1. for each channel, the tiles' inputs are gathered, padding written out, and transformed into `v`, at most
-   MOST_BYTES large and NEAR_BYTES where that is enough, in the order that the micro-kernel reads;
+1. for each channel, the tiles' inputs, with the padding written out, are transformed into `v`, at most MOST_BYTES
+   large and NEAR_BYTES where that is enough, in the order that the micro-kernel reads;
 2. for a few panels of out channels, the kernel is transformed into `u`, multiplied with `v` entry by entry, and the
-   products transformed back and written, all in buffers that stay in the cache. The transformed kernel is never kept.
+   products transformed back and written. `u` is read once for each panel of tiles: beside a small input it stays in
+   the core's own cache, beside a large one it comes from further away, line after line. It is never kept.
 
 These are all the buffers there are. A kernel with depth, (KD, 3, 3), is read as KD times as many channels.
 
@@ -66,11 +67,11 @@ MOST_BYTES = 1 << 23  # the transformed input of one block, at most
 NEAR_BYTES = 1 << 21  # the same, as long as the blocks are not too small: it then stays in the core's own cache
 LEAST_PANELS = 4  # of tiles in a block, each of which transforms the kernel anew
 LEAST_TILES = 96  # of the gradient in the kernel in a block, each of which adds to the whole gradient
-FAR_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels, at most, but two panels in any case
+U_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels, at most, but two panels in any case
 SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
 TILES_TURNED = 14  # of a line, whose numbers are turned round together for the gradient in the kernel
-LINES_AHEAD = 4  # channels between the one whose transformed kernel is written and the one asked for
-AHEAD = 8  # channels between the one whose kernel is transformed and the one asked for from memory
+CHANNELS_AHEAD_OF_U = 4  # channels between the one whose transformed kernel is written and the one asked for
+CHANNELS_AHEAD_OF_W = 8  # channels between the one whose kernel is read backwards and the one asked for
 
 # The error of an output is at most ERROR[m] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The factor
 # is the square of the largest row sum of |A| |G| |B|: how far the sums in between can exceed the outputs.
@@ -162,8 +163,8 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     tiles = out.shape[0] * out.shape[2] * high * wide
     panels_of_tiles = -(-tiles // width)
     size = -(-tiles // lane) * lane * n * n * channels * x.itemsize
-    near = min(panels_of_tiles // LEAST_PANELS, round(size / NEAR_BYTES))
-    blocks = max(1, near, min(panels_of_tiles, round(size / MOST_BYTES)))
+    small_blocks = min(panels_of_tiles // LEAST_PANELS, round(size / NEAR_BYTES))
+    blocks = max(1, small_blocks, min(panels_of_tiles, -(-size // MOST_BYTES)))
     per_block = -(-panels_of_tiles // blocks) * width
     numbers = min(per_block, -(-tiles // lane) * lane) * channels + -(-per_block // width) * lane
     v = aligned(n * n * numbers, x)
@@ -171,7 +172,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     threads = threads_for(seconds_of(out.size * channels * 9, x.itemsize) / SAVES, 2)
     # Where the transformed input stays near, it may pass by more often, and the transformed kernel stays near, too.
     near = v.nbytes <= NEAR_BYTES * 5 // 4
-    some = max(2, (NEAR_BYTES // 2 if near else FAR_BYTES) // (n * n * channels * ROWS * x.itemsize))
+    some = max(2, (NEAR_BYTES // 2 if near else U_BYTES) // (n * n * channels * ROWS * x.itemsize))
     together = 4 if near else 8
     chunks = min(panels, max(-(-panels // some), threads if threads > 1 else 1))
     fine = np.ones(chunks, np.bool_)
@@ -302,10 +303,10 @@ def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, tap
                 first = 9
             elif rows == ROWS and tap_step < 0:
                 # Each channel's taps lie far from the last one's: ask for those to come.
-                c, a = divmod(k + AHEAD, depth)
+                c, a = divmod(k + CHANNELS_AHEAD_OF_W, depth)
                 ahead = start + c * channel_step + a * depth_step - 8
-                for t in range(0, 9 * ROWS, ROWS):
-                    ask(w, ahead + t)
+                for row in range(ROWS):
+                    ask(w, ahead + row * row_step)
                 # The last 8 of the 9 taps, backwards.
                 for t in range(0, 8, ROWS):
                     turn(taps, there, offsets, 9 * ROWS + t, w, here - 8 + t, row_step)
@@ -315,7 +316,7 @@ def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, tap
             for tap in range(first, 9):
                 for row in range(rows):
                     taps[at(there + tap * ROWS + row)] = w[at(here + row * row_step + tap * tap_step)]
-            ask_for_entries(u, i + (k + LINES_AHEAD) * ROWS, pitch, (m + 2) * (m + 2), ROWS)
+            ask_for_entries(u, i + (k + CHANNELS_AHEAD_OF_U) * ROWS, pitch, (m + 2) * (m + 2), ROWS)
             if m == 4:
                 kernel_4(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
             else:
@@ -392,13 +393,13 @@ def output_part(  # type: ignore[no-untyped-def]
                 q1 = min(last, q0 + together)
                 for entry in range(n * n):
                     for q in range(q0, q1):
-                        # The first few ask for the numbers of the next entry, one column of vectors each.
-                        column = q - q0 if q - q0 < vectors else 0
+                        # The first few ask for the numbers of the next entry, an equal part each.
+                        part, step = (q - q0, lane) if q - q0 < vectors else (0, 0)
                         multiply_tile(
                             channels, vectors, u, (q - first) * size_of_panel + entry * pitch_of_u,
                             v, place + entry * pitch,
                             products, ((q - q0) * n * n + entry) * ROWS * width, width, ROWS, here, False,
-                            v, place + (entry + 1) * pitch + column * channels * lane, lane,
+                            v, place + (entry + 1) * pitch + part * channels * lane, step,
                         )  # fmt: skip
                 for q in range(q0, q1):
                     for row in range(min(ROWS, per_group - q * ROWS)):
@@ -520,7 +521,7 @@ def turn_lines(  # type: ignore[no-untyped-def]
 def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group, first, tiles):  # type: ignore[no-untyped-def]
     """Turn round and transform the numbers of the lines of tiles first + start .. first + stop.
 
-    It goes by panels of channels and a few tiles, whose numbers stay in the nearest cache.
+    It goes by panels of channels and a few tiles, whose numbers stay near.
     """
     (_, out_channels, out_depth, out_height, out_width), (_, in_channels, depth, height, width), w_shape = shapes
     high, wide = size
