@@ -23,8 +23,8 @@ bench: $(VENV)/peers.installed  ## measure against the peers, as ratios in one r
 
 PLAIN := tests/test_jit.py tests/descent/test_steps.py tests/autodiff/test_dual.py tests/autodiff/test_tape.py \
 	tests/autodiff/test_numerical.py tests/autodiff/test_found.py tests/convolution/test_definition.py \
-	tests/convolution/test_errors.py tests/stochastic/test_sgd.py tests/networks/test_layers.py \
-	tests/networks/test_losses.py
+	tests/convolution/test_errors.py tests/convolution/test_fourier.py tests/stochastic/test_sgd.py \
+	tests/networks/test_layers.py tests/networks/test_losses.py
 
 coverage: $(VENV)/test.installed  ## a representative part of the tests without compilation, with coverage
 	NUMBA_DISABLE_JIT=1 $(RUN) -m pytest -n $(WORKERS) -m "not slow and not peer" --cov=derivable --cov-report=term \

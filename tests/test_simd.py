@@ -36,6 +36,11 @@ def turn(target, i, offsets, j, source, k, pitch):
     simd.turn(target, i, offsets, j, source, k, pitch)
 
 
+@kernel(cache=False)
+def sum_sizes(count, x, i, out):
+    simd.sum_sizes(count, x, i, out)
+
+
 DTYPES = [np.float32, np.float64]
 
 
@@ -146,6 +151,23 @@ def test_turn(dtype):
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_sizes_are_summed_lane_by_lane(dtype):
+    width = lanes(dtype)
+    x = numbers(np.random.default_rng(0), 5 * 4 * width, dtype)
+    got, want = np.ones(2 * width, dtype), np.ones(2 * width, dtype)
+    sum_sizes(3, x, 7, got)
+    simd.sum_sizes_plain(3, x, 7, want)
+    np.testing.assert_allclose(got, want, rtol=20 * np.finfo(dtype).eps)
+    block = np.abs(x[7 : 7 + 12 * width].reshape(-1, width))
+    np.testing.assert_allclose(got[:width], 1 + block.sum(axis=0, dtype=np.float64), rtol=20 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(got[width:], np.maximum(1, block.max(axis=0)))
+    x[7 + width + 2] = np.nan  # it comes to its sum alone
+    got[:] = 0
+    sum_sizes(3, x, 7, got)
+    assert np.flatnonzero(np.isnan(got)).tolist() == [2]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_nan_and_infinity_stay_in_their_rows_and_columns(dtype):
     width = 3 * lanes(dtype)
     a, b, c = np.ones(2 * simd.ROWS, dtype), np.ones(2 * width, dtype), np.zeros(simd.ROWS * width, dtype)
@@ -199,6 +221,11 @@ x, w = rng.standard_normal((1, 9, 11, 13)), rng.standard_normal((10, 9, 3, 3))
 want = dv.conv2d(x, w, padding=1, method="direct")
 for method in ("bands", "implicit"):
     np.testing.assert_allclose(dv.conv2d(x, w, padding=1, method=method), want, atol=1e-11)
+for dtype in (np.float32, np.float64):  # as many transforms at once as these vectors have lanes, and more
+    for sizes, taps in (((300,), (90,)), ((40, 50), (9, 11))):
+        x, h = rng.standard_normal(sizes).astype(dtype), rng.standard_normal(taps).astype(dtype)
+        direct, fft = (dv.convolve(x, h, method=method) for method in ("direct", "fft"))
+        np.testing.assert_allclose(fft, direct, atol=400 * np.finfo(dtype).eps)
 """
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
 

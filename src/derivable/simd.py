@@ -56,6 +56,7 @@ __all__ = [
     "multiply_tile_plain",
     "peak",
     "sandwich",
+    "sum_sizes",
     "sum_taps",
     "turn",
 ]
@@ -204,6 +205,15 @@ def sum_taps_plain(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, 
             for t in range(length):
                 product = g[ig + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]
                 out[io + k * lanes(g) + t % lanes(g)] += product
+
+
+@kernel
+def sum_sizes_plain(count, x, i, out):  # type: ignore[no-untyped-def]
+    """Sum absolute values and find the largest: the same as `sum_sizes`, as a loop."""
+    for t in range(4 * count * lanes(x)):
+        size, lane = abs(x[i + t]), t % lanes(x)
+        out[lane] += size
+        out[lanes(x) + lane] = max(out[lanes(x) + lane], size)
 
 
 @kernel
@@ -659,6 +669,38 @@ def vector_copy(step: int) -> Any:
 
 
 @intrinsic
+def size_sums(typing, count, x, i, out):  # type: ignore[no-untyped-def]
+    """Sum absolute values and find the largest, with four sums in each lane, which need not wait for each other."""
+    check(x, out)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[1].dtype)
+        x, out = llvm.data(signature.args[1], args[1], args[2]), llvm.data(signature.args[3], args[3], llvm.index(0))
+        kind = ir.FunctionType(llvm.vector, [llvm.vector])
+        absolute = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.{llvm.name}")
+        sums, largest = ([cgutils.alloca_once_value(builder, llvm.zero) for _ in range(4)] for _ in range(2))
+
+        def greater(a: Any, b: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+        with cgutils.for_range(builder, args[0]) as block:
+            here = llvm.at(x, builder.mul(block.index, llvm.index(4 * llvm.lanes)))
+            for v in range(4):
+                size = builder.call(absolute, [llvm.load(llvm.at(here, v * llvm.lanes))])
+                builder.store(builder.fadd(builder.load(sums[v]), size), sums[v])
+                builder.store(greater(size, builder.load(largest[v])), largest[v])
+        total, most = llvm.load(out), llvm.load(llvm.at(out, llvm.lanes))
+        for v in range(4):
+            total, most = builder.fadd(total, builder.load(sums[v])), greater(builder.load(largest[v]), most)
+        llvm.store(total, out)
+        llvm.store(most, llvm.at(out, llvm.lanes))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, x, n, out), emit
+
+
+@intrinsic
 def turn_block(typing, target, i, offsets, j, source, k, pitch):  # type: ignore[no-untyped-def]
     """Turn a block of ROWS x ROWS numbers round."""
     check(target, source)
@@ -1044,11 +1086,15 @@ if numba.config.DISABLE_JIT:
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
     correlate_tile = correlate_tile_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain
+    sum_sizes = sum_sizes_plain
     ask = ask_to_write = ask_plain
 else:
     ask = line_fetch(write=False)  # ask(source, i): bring source[i] into the cache, also where i is beyond the end
     ask_to_write = line_fetch(write=True)  # the same, for a line that will be written
     turn = turn_block  # target[i + offsets[j + t] + r] = source[k + r * pitch + t] for t, r < ROWS
+    # sum_sizes(count, x, i, out): of 4 * count vectors at x[i:], add the absolute values to the vector out[0:], and put
+    # the largest ones into the vector after it, each lane by itself; a NaN comes to the sums and not to the largest
+    sum_sizes = size_sums
     clear = clear_vector  # clear(target, i): zeros in target[i:], one vector of them
     move = vector_copy(1)  # move(target, i, source, j): copy one vector from source[j:] to target[i:]
     move_every_other = vector_copy(2)  # the same with source[j::2]; reads up to source[j + 2 * lanes - 2]

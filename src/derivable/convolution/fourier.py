@@ -7,28 +7,40 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from derivable.convolution.fourier_blocks import blocks_for, convolve_blocks
 from derivable.jit import get_num_threads, kernel
+from derivable.simd import lanes, sum_sizes
 
 __all__ = ["fft_is_faster", "fft_is_safe", "fourier_convolve"]
 
-# How many multiplications of the direct sums take as long as one step of a transform. Measured on one thread of
-# an AVX2 machine: they break even between 3 (images) and 10 (float32 signals).
+# How many multiplications of the direct sums take as long as one step of a transform: for arrays that SciPy
+# transforms. Measured on one thread of an AVX2 machine, they break even between 3 (images) and 10 (float32 signals).
 DIRECT_PER_FFT_STEP = 6.0
+# Seconds for one multiplication of the direct sums and each byte of a number, along a signal and in an image; measured
+# like the constants of `blocks_for`, on the same machine.
+DIRECT_SECONDS = (7e-12, 4.4e-12)
 LARGEST_RATIO = 1e3
 PARALLEL_SIZE = 1 << 16  # numbers from which on a transform is worth more threads
 TOGETHER = 8  # blocks of a signal that are transformed in one call, which then computes several in each vector
 
 
 def fft_is_faster(x_shape: tuple[int, ...], h_shape: tuple[int, ...], dtype: Any, out: tuple[int, ...]) -> bool:
-    """Compare the multiplications of the definition with the n log n of three transforms."""
+    """Compare the multiplications of the definition with the n log n of the transforms."""
     taps = math.prod(h_shape)
-    if taps < 32 or dtype.kind not in "fc":
+    if taps < 16 or dtype.kind not in "fc":
         return False
+    axes = long_axes(x_shape, h_shape, out)
+    if blocks := blocks_for(tuple(h_shape[a] for a in axes), tuple(out[a] for a in axes), dtype):
+        return math.prod(out) * float(taps) * dtype.itemsize * DIRECT_SECONDS[len(axes) - 1] > 1.1 * blocks.seconds
     n = math.prod(a + b - 1 for a, b in zip(x_shape, h_shape, strict=True))
     return math.prod(out) * float(taps) > DIRECT_PER_FFT_STEP * 3 * n * math.log2(max(2, n))
+
+
+def long_axes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes along which some array has more than one number; the first, if there are none."""
+    return tuple(a for a, sizes in enumerate(zip(*shapes, strict=True)) if max(sizes) > 1) or (0,)
 
 
 def fft_is_safe(x: Any, h: Any) -> bool:
@@ -48,58 +60,58 @@ def fft_is_safe(x: Any, h: Any) -> bool:
 
 def largest_and_mean(array: Any) -> tuple[float, float]:
     """Return the largest and the mean absolute value; both are not finite where the sum is not."""
-    if array.dtype.kind == "f" and array.flags.c_contiguous and not numba.config.DISABLE_JIT:
+    if array.dtype.kind == "f" and array.flags.c_contiguous:
         largest, total = sizes_of(array.reshape(-1))
-        return float(largest), total / array.size
+        return (float(largest) if math.isfinite(total) else math.inf), total / array.size
     size = np.abs(array)
     return float(size.max()), float(size.mean(dtype=np.float64))
 
 
 @kernel
 def sizes_of(values):  # type: ignore[no-untyped-def]
-    """Return the largest and the sum of the absolute values, block by block, so that memory is read once."""
-    largest, total = 0.0, 0.0
-    for start in range(0, values.size, 4096):
-        stop = min(values.size, start + 4096)
-        total += sum_of_sizes(values, start, stop)
-        if total - total != 0:  # the maximum supposes numbers
-            return np.inf, total
-        largest = max(largest, largest_size(values, start, stop))
-    return largest, total
-
-
-@kernel(fastmath={"reassoc"})
-def sum_of_sizes(values, start, stop):  # type: ignore[no-untyped-def]
-    """Return the sum of |values[i]| in double precision."""
-    total = 0.0
-    for i in range(start, stop):
+    """Return the largest and the sum of the absolute values; where one is not finite, the sum is not."""
+    width, most, total = lanes(values), 0.0, 0.0
+    sums = np.zeros(2 * width, values.dtype)
+    whole = values.size // (4 * width)
+    # Each lane adds few numbers before the rest is summed in double precision.
+    for start in range(0, whole, 64):
+        sums[:width] = 0
+        sum_sizes(min(64, whole - start), values, start * 4 * width, sums)
+        for t in range(width):
+            total += sums[t]
+    for t in range(width):
+        most = max(most, sums[width + t])
+    for i in range(whole * 4 * width, values.size):
         total += abs(values[i])
-    return total
-
-
-@kernel(fastmath={"reassoc", "nnan", "nsz"})
-def largest_size(values, start, stop):  # type: ignore[no-untyped-def]
-    """Return the largest |values[i]|, where none is NaN."""
-    largest = values.dtype.type(0)
-    for i in range(start, stop):
-        size = abs(values[i])
-        if size > largest:
-            largest = size
-    return largest
+        most = max(most, abs(values[i]))
+    return most, total
 
 
 def fourier_convolve(x: Any, h: Any, start: tuple[int, ...], out: tuple[int, ...]) -> Any:
     """Return out numbers of the full convolution from `start` on, by the product of spectra.
 
+    Real arrays of one or two long axes are transformed by this package, all others by SciPy.
+
     Args:
-        x: floating array, finite.
-        h: floating array of the same dtype and number of dimensions, finite.
+        x: contiguous floating array, finite.
+        h: contiguous floating array of the same dtype and number of dimensions, finite.
         start: first index of the part, along each axis.
         out: size of the part.
 
     Returns:
         The part of the full convolution.
     """
+    axes = long_axes(x.shape, h.shape, out)
+    if blocks := blocks_for(tuple(h.shape[a] for a in axes), tuple(out[a] for a in axes), x.dtype):
+        short = [a for a in range(x.ndim) if a not in axes]
+        # One number along the other axes, so the only output is number 0.
+        x, h = x.squeeze(tuple(short)), h.squeeze(tuple(short))
+        return convolve_blocks(x, h, tuple(start[a] for a in axes), tuple(out[a] for a in axes), blocks).reshape(out)
+    return fourier_convolve_scipy(x, h, start, out)
+
+
+def fourier_convolve_scipy(x: Any, h: Any, start: tuple[int, ...], out: tuple[int, ...]) -> Any:
+    """Return the same as `fourier_convolve`, for any arrays, by SciPy's transforms."""
     from scipy import fft
 
     real = x.dtype.kind == "f"
