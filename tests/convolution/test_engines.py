@@ -400,5 +400,7 @@ def test_costs_prefer_what_is_faster():
     assert choose((1, 512, 1, 14, 14), (512, 512, 1, 5, 5), (1, 14, 14)) == "implicit"
     assert choose((1, 256, 1, 56, 56), (64, 256, 1, 1, 1), (1, 56, 56)) in ("sliding", "implicit")
     assert choose((1, 1, 1, 512, 512), (1, 1, 1, 15, 15), (1, 512, 512)) == "bands"
-    assert choose((1, 1, 1, 8, 8), (1, 1, 1, 3, 3), (1, 8, 8)) == "direct"
+    assert choose((1, 1, 1, 8, 8), (1, 1, 1, 3, 3), (1, 6, 6)) == "direct"
+    assert choose((1, 1, 1, 8, 8), (1, 1, 1, 3, 3), (1, 8, 8)) == "bands"  # padding on a small image
+    assert choose((1, 1, 1, 1, 80), (1, 1, 1, 1, 3), (1, 1, 80)) == "direct"
     assert choose((1, 64, 1, 56, 56), (64, 64, 1, 3, 3), (1, 56, 56), dtype=np.complex64) == "direct"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from derivable.convolution.implicit import at
+from derivable.convolution.normal import finite, vanishes
 from derivable.jit import kernel, parallel_for, threads_for
 from derivable.simd import LINES, clear, correlate_tile, lanes, move, move_every_other, seconds_of, sum_taps
 
@@ -37,6 +38,19 @@ def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # typ
     threads = threads_for(seconds_of(out.size * w[0].size, x.itemsize))
     parallel_for(bands_part, count, *args, threads=threads)
     return out
+
+
+@kernel
+def bands_at_once(padded, x, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute a small layer in the calling thread; return False, and nothing, where `w` is not fit for the padding."""
+    taps = w.reshape(-1)
+    if padded and not vanishes(taps):
+        return False
+    shape = out.shape
+    count = shape[0] * groups * shape[2] * (-(-shape[3] // ROWS_OF_BAND)) * (-(-shape[4] // COLUMNS_OF_BAND))
+    shapes = (x.shape, w.shape, shape)
+    bands_part(0, count, x.reshape(-1), taps, bias, out.reshape(-1), shapes, stride, before, dilation, groups)
+    return True
 
 
 @kernel
@@ -307,7 +321,16 @@ def kernel_gradient_bands(g, x, out, stride, before, dilation, groups):  # type:
     args = (g.reshape(-1), x.reshape(-1), out.reshape(-1), shapes, stride, before, dilation, groups)
     threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize))
     parallel_for(kernel_gradient_part, groups * channels, *args, threads=threads)
-    return bool(np.isfinite(out).all())
+    return finite(out)
+
+
+@kernel
+def kernel_gradient_at_once(g, x, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the same in the calling thread, for a small layer."""
+    shapes = (g.shape, x.shape, out.shape)
+    count, flat = groups * out.shape[1], out.reshape(-1)
+    kernel_gradient_part(0, count, g.reshape(-1), x.reshape(-1), flat, shapes, stride, before, dilation, groups)
+    return vanishes(flat)
 
 
 @kernel(fastmath={"reassoc"})

@@ -19,13 +19,12 @@ import functools
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from derivable.convolution import bands, columns, direct, implicit, sliding, winograd
-from derivable.convolution.normal import check_channels
+from derivable.convolution.normal import check_channels, finite
 from derivable.convolution.sizes import geometry, normal_sizes
-from derivable.jit import kernel, parallel_for, threads_for
+from derivable.jit import parallel_for, threads_for
 from derivable.simd import LINES, ROWS, VECTOR_BYTES
 from derivable.validation import check_choice, check_count
 
@@ -173,8 +172,9 @@ def conv_method(
 ) -> MethodChoice:
     """Tell which algorithm `conv1d`, `conv2d` or `conv3d` would take for finite numbers, and the estimates behind it.
 
-    The layer takes the least estimate, but the definition where there is so little work that preparing anything
-    else would take longer. A layer with padding whose weight is not finite is computed by the definition, too.
+    The layer takes the least estimate, but where there is so little work that preparing anything would take longer, it
+    takes the definition, or `bands` for an image with padding. A layer with padding whose weight is not finite is
+    computed by the definition, too.
 
     Args:
         x_shape: shape of the input, (batch, channels, *sizes).
@@ -219,8 +219,13 @@ def choose(
     x_shape: Triple, w_shape: Triple, out: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any
 ) -> str:
     """Return the algorithm with the least cost."""
-    if math.prod(out) * x_shape[0] * math.prod(w_shape) < SMALL_WORK or dtype.char not in "fd":
+    if dtype.char not in "fd":
         return "direct"
+    if math.prod(out) * x_shape[0] * math.prod(w_shape) < SMALL_WORK:
+        # The definition goes along short rows, and slowly, where there is padding on an image.
+        spans = ((o - 1) * s + (k - 1) * d for o, s, k, d in zip(out, stride, w_shape[2:], dilation, strict=True))
+        wide = any(span >= n for span, n in zip(spans, x_shape[2:], strict=True))
+        return "bands" if wide and out[1] > 1 else "direct"
     estimates = costs(x_shape, w_shape, out, stride, dilation, groups, dtype)
     return min(estimates, key=estimates.__getitem__)
 
@@ -248,6 +253,24 @@ def choose_transposed(
     return "bands" if min(out_channels // groups, channels) < ROWS else "implicit"
 
 
+@functools.lru_cache(4096)
+def choose_kernel_gradient(
+    g_shape: Triple, w_shape: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any
+) -> str:
+    """Return the algorithm for a gradient in the kernel, whose shape is given."""
+    channels, per_group = w_shape[1], w_shape[0] // groups
+    if dtype.char not in "fd" or math.prod(g_shape) * math.prod(w_shape[1:]) < SMALL_WORK:
+        return "direct"
+    if per_group < ROWS:
+        return "bands" if channels < ROWS else "implicit"
+    if channels < ROWS:
+        return "sliding"
+    # One line of tiles must fit the memory that is allowed.
+    line = 9 * g_shape[4] * max(channels, per_group) * dtype.itemsize
+    filtered = filterable(w_shape, stride, dilation) and stride[0] == 1
+    return "winograd" if filtered and line <= winograd.MOST_BYTES else "implicit"
+
+
 def without_winograd(*arguments: Any) -> str:
     """Return the algorithm with the least cost but for `winograd`: for numbers that are not all finite."""
     estimates = costs(*arguments)
@@ -261,22 +284,6 @@ def padded(x_sizes: Triple, w_sizes: Triple, out: Triple, stride: Triple, before
         b > 0 or (o - 1) * s - b + (k - 1) * d >= n
         for n, k, o, s, b, d in zip(x_sizes, w_sizes, out, stride, before, dilation, strict=True)
     )
-
-
-def finite(w: Any) -> bool:
-    """Return whether all numbers are finite."""
-    if numba.config.DISABLE_JIT:
-        return bool(np.isfinite(w).all())
-    return bool(vanishes(w.reshape(-1)))
-
-
-@kernel(fastmath={"reassoc"})
-def vanishes(values):  # type: ignore[no-untyped-def]
-    """Return whether the sum of 0 * values is 0: it is NaN if one of them is not finite, and it never overflows."""
-    total = values.dtype.type(0)
-    for i in range(values.size):
-        total += 0 * values[i]
-    return total == 0
 
 
 def check_method(
@@ -421,14 +428,8 @@ def run_kernel_gradient(
         check_method(method, x.dtype, True, result.shape, stride, dilation)
         if method == "winograd" and not filtered:
             raise ValueError("method 'winograd' computes gradients in the kernel with stride 1: use 'implicit'")
-    elif x.dtype.char in "fd" and work >= SMALL_WORK:
-        method = "implicit" if channels >= ROWS else "sliding"
-        if g.shape[1] // groups < ROWS:
-            method = "bands" if channels < ROWS else "implicit"
-        # One line of tiles must fit the memory that is allowed.
-        line = 9 * g.shape[4] * max(channels, g.shape[1] // groups) * x.itemsize
-        if method == "implicit" and filtered and g.shape[1] // groups >= ROWS and line <= winograd.MOST_BYTES:
-            method = "winograd"
+    else:
+        method = choose_kernel_gradient(g.shape, result.shape, stride, dilation, groups, x.dtype)
     if method == "winograd":
         if winograd.kernel_gradient_winograd(g, x, result, before, dilation, groups):
             return result

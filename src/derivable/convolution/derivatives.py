@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from derivable.convolution.bands import bands_at_once, kernel_gradient_at_once
 from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
+from derivable.convolution.direct import transposed_kernel
 from derivable.convolution.layers import check_extension
 from derivable.convolution.normal import (
     check_channels,
@@ -32,6 +34,7 @@ from derivable.convolution.normal import (
     normal_kernel,
     spatial_array,
 )
+from derivable.convolution.plans import GradientPlan, are_plain, input_gradient_plan, kernel_gradient_plan
 from derivable.convolution.sizes import (
     MODES,
     PADDING_MODES,
@@ -94,6 +97,10 @@ def conv_input_gradient(
         #> [[[1. 3. 6. 5. 3.]]]
         ```
     """
+    if are_words(input_shape, stride, padding, dilation, groups, padding_mode) and are_plain(gradient, weight):
+        plan = input_gradient_plan(input_shape, weight.shape, stride, padding, dilation, groups, weight.dtype)
+        if plan is not None and gradient.shape == plan.shapes.shape and gradient.dtype.kind == "f":
+            return plain_input_gradient(gradient, weight, groups, plan).reshape(input_shape)
     dimensions = kernel_dimensions(weight, "weight")
     weight = check_weight(weight, dimensions, "out channels, channels / groups")
     shape = check_shape(input_shape, "input_shape", dimensions)
@@ -155,6 +162,10 @@ def conv_kernel_gradient(
         #> [[[31. 42. 53.]]]
         ```
     """
+    if are_words(kernel_shape, stride, padding, dilation, groups, padding_mode) and are_plain(gradient, x):
+        plan = kernel_gradient_plan(x.shape, kernel_shape, stride, padding, dilation, groups, x.dtype)
+        if plan is not None and gradient.shape == plan.shapes.shape and x.dtype.kind == "f":
+            return plain_kernel_gradient(gradient, x, groups, plan).reshape(kernel_shape)
     kernel_sizes, dimensions = check_kernel_shape(kernel_shape)
     x = spatial_array(x, "x", dimensions)
     groups = check_channels(x.shape[-dimensions - 1], kernel_sizes, groups)
@@ -308,6 +319,42 @@ def conv_transpose_kernel_gradient(
     sizes = normal_sizes(kernel_sizes[2:])
     result = run_kernel_gradient(x5, g, sizes, place.stride, place.before, place.dilation, groups)
     return result.reshape(kernel_sizes)
+
+
+def are_words(shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any, padding_mode: Any) -> bool:
+    """Return whether the arguments are plain, as in `plans`, and there is no continuation to undo."""
+    return (
+        type(stride) is type(dilation) is type(groups) is int
+        and type(padding) in (int, str)
+        and type(padding_mode) is str
+        and padding_mode == "zeros"
+        and type(shape) is tuple
+        and all(type(n) is int for n in shape)
+    )
+
+
+def plain_input_gradient(gradient: Any, weight: Any, groups: int, plan: GradientPlan) -> Any:
+    """Compute a gradient in the input from arrays in which there is nothing to check."""
+    (x_shape, w_shape, out_shape, place, _), method, back, zeros = plan
+    g, w = gradient.reshape(out_shape), weight.reshape(w_shape)
+    if method == "bands":
+        result = np.empty(x_shape, g.dtype)
+        if bands_at_once(
+            True, g, transposed_kernel(w, groups), zeros, result, place.stride, back, place.dilation, groups
+        ):
+            return result
+    return run_input_gradient(g, w, zeros, x_shape[2:], place.stride, place.before, place.dilation, groups)
+
+
+def plain_kernel_gradient(gradient: Any, x: Any, groups: int, plan: GradientPlan) -> Any:
+    """Compute a gradient in the kernel from arrays in which there is nothing to check."""
+    (x_shape, w_shape, out_shape, place, _), method, _, _ = plan
+    g, x = gradient.reshape(out_shape), x.reshape(x_shape)
+    if method == "bands":
+        result = np.empty(w_shape, g.dtype)
+        if kernel_gradient_at_once(g, x, result, place.stride, place.before, place.dilation, groups):
+            return result
+    return run_kernel_gradient(g, x, w_shape[2:], place.stride, place.before, place.dilation, groups)
 
 
 def kernel_dimensions(weight: Any, name: str) -> int:

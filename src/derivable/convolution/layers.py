@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from derivable.convolution.bands import bands_at_once
 from derivable.convolution.choice import METHODS, run_convolution, run_input_gradient
+from derivable.convolution.direct import convolution_part
 from derivable.convolution.normal import (
     check_bias,
     check_channels,
@@ -22,6 +24,7 @@ from derivable.convolution.normal import (
     spatial_array,
     to_contiguous,
 )
+from derivable.convolution.plans import LayerPlan, are_plain, layer_plan
 from derivable.convolution.sizes import (
     MODES,
     PADDING_MODES,
@@ -359,6 +362,18 @@ def layer(
     padding_mode: Any, method: Any,
 ) -> Any:  # fmt: skip
     """Check the arguments of a convolution of 1 to 3 dimensions and compute it."""
+    if (
+        type(stride) is type(dilation) is type(groups) is int
+        and type(padding) in (int, str)
+        and type(padding_mode) is type(method) is str
+        and padding_mode == "zeros"
+        and method == "auto"
+        and are_plain(x, weight)
+        and (bias is None or (are_plain(x, bias) and bias.shape == weight.shape[:1]))
+    ):
+        plan = layer_plan(dimensions, x.shape, weight.shape, stride, padding, dilation, groups, x.dtype)
+        if plan is not None:
+            return plain_layer(x, weight, plan.zeros if bias is None else bias, groups, plan)
     x = spatial_array(x, "x", dimensions)
     weight = check_weight(weight, dimensions, "out channels, channels / groups")
     batched = x.ndim == dimensions + 2
@@ -382,6 +397,24 @@ def layer(
     result = run_convolution(x, weight, bias, out, stride, before, dilation, groups, method)
     shape = (*result.shape[:2], *out[3 - dimensions :])
     return result.reshape(shape if batched else shape[1:])
+
+
+def plain_layer(x: Any, weight: Any, bias: Any, groups: int, plan: LayerPlan) -> Any:
+    """Compute a convolution of arrays in which there is nothing to check; a small one as directly as it can be."""
+    (x_shape, w_shape, out_shape, place, shape), method, padded, _ = plan
+    x, weight = x.reshape(x_shape), weight.reshape(w_shape)
+    stride, before, _, dilation, out = place
+    if method == "direct":
+        result = np.empty(out_shape, x.dtype)
+        convolution_part(
+            0, out_shape[0] * out_shape[1] * out_shape[2], x, weight, bias, result, stride, before, dilation, groups
+        )
+        return result.reshape(shape)
+    if method == "bands":
+        result = np.empty(out_shape, x.dtype)
+        if bands_at_once(padded, x, weight, bias, result, stride, before, dilation, groups):
+            return result.reshape(shape)
+    return run_convolution(x, weight, bias, out, stride, before, dilation, groups).reshape(shape)
 
 
 def check_extension(sizes: Sizes, before: Sizes, after: Sizes, padding_mode: str) -> None:

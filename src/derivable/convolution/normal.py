@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 
+from derivable.jit import kernel
 from derivable.validation import as_array, check_count
 
 __all__ = [
     "check_bias",
     "check_channels",
     "common_dtype",
+    "finite",
     "normal",
     "normal_kernel",
     "spatial_array",
     "to_contiguous",
+    "vanishes",
 ]
 
 FLOATING = {np.dtype(t) for t in (np.float32, np.float64, np.complex64, np.complex128)}
@@ -105,3 +109,19 @@ def check_bias(bias: Any, channels: int) -> Any:
     if bias.shape != (channels,):
         raise ValueError(f"bias must have shape ({channels},), one number per out channel, got shape {bias.shape}")
     return bias
+
+
+def finite(w: Any) -> bool:
+    """Return whether all numbers are finite."""
+    if numba.config.DISABLE_JIT:
+        return bool(np.isfinite(w).all())
+    return bool(vanishes(w.reshape(-1)))
+
+
+@kernel(fastmath={"reassoc"})
+def vanishes(values):  # type: ignore[no-untyped-def]
+    """Return whether the sum of 0 * values is 0: it is NaN if one of them is not finite, and it never overflows."""
+    total = values.dtype.type(0)
+    for i in range(values.size):
+        total += 0 * values[i]
+    return total == 0

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from derivable.convolution.bands import bands_at_once
 from derivable.convolution.choice import SMALL_WORK, run_convolution
 from derivable.convolution.direct import plane_at_once, planes_part, rows_part
 from derivable.convolution.fourier import fft_is_faster, fft_is_safe, fourier_convolve
@@ -161,6 +162,7 @@ class PlainPlan(NamedTuple):
     before: tuple[int, ...]
     out: tuple[int, ...]
     small: bool
+    bands: bool  # whether bands of rows are faster than the definition, if the kernel is finite
     plane: bool
 
 
@@ -193,6 +195,7 @@ def plain_plan(x_shape: tuple[int, ...], h_shape: tuple[int, ...], mode: str, dt
         before,
         out,
         math.prod(out) * math.prod(h_shape) < SMALL_WORK,
+        dtype.kind == "f" and ndim > 1 and out[-2] > 1 and mode != "valid",
         plane,
     )
 
@@ -206,8 +209,13 @@ def convolve_plain(x: Any, h: Any, plan: PlainPlan) -> Any:
         result = run_convolution(x.reshape(plan.x_shape), taps, bias, plan.shape[2:], one, plan.before, one, 1)
         return result.reshape(plan.out)
     result = np.empty(plan.shape, x.dtype)
-    part, count = (planes_part, plan.shape[2]) if plan.plane else (rows_part, plan.shape[2] * plan.shape[3])
-    part(0, count, x.reshape(plan.x_shape), taps, np.zeros(1, x.dtype), result, one, plan.before, one, 1)
+    arguments = (x.reshape(plan.x_shape), taps, np.zeros(1, x.dtype), result, one, plan.before, one, 1)
+    if plan.bands and bands_at_once(True, *arguments):
+        return result.reshape(plan.out)
+    if plan.plane:
+        planes_part(0, plan.shape[2], *arguments)
+    else:
+        rows_part(0, plan.shape[2] * plan.shape[3], *arguments)
     return result.reshape(plan.out)
 
 
