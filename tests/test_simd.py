@@ -261,29 +261,30 @@ def test_sandwich_is_a_product_from_both_sides_in_each_lane(matrix, dtype, rows)
 @pytest.mark.parametrize("step", [2, 4])
 def test_along_multiplies_overlapping_pieces_of_a_row(step, dtype):
     rng = np.random.default_rng(0)
-    for matrix in (winograd.B[step], rng.standard_normal((3, step + 2))):
-        m, count = len(matrix), 2
+    for matrix in (winograd.B[step], rng.standard_normal((3, step + 2)), rng.standard_normal((5, step + 1))):
+        (m, n), count = matrix.shape, 2
         length = count * lanes(dtype)
         source = numbers(rng, 3 + step * length + lanes(dtype), dtype)
         target = np.full(7 + m * (length + 9), np.nan, dtype)
         run_small(simd.along(matrix, step))(count, source, 3, target, 7, length + 9)
-        pieces = np.lib.stride_tricks.sliding_window_view(source[3:].astype(np.float64), step + 2)[::step][:length]
+        pieces = np.lib.stride_tricks.sliding_window_view(source[3:].astype(np.float64), n)[::step][:length]
         got = target[7:].reshape(m, length + 9)
         np.testing.assert_allclose(got[:, :length], matrix @ pieces.T, rtol=0, atol=200 * np.finfo(dtype).eps)
         assert np.isnan(got[:, length:]).all(), "nothing else is written"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("m", [2, 4])
-def test_across_multiplies_from_the_left_in_each_lane(m, dtype):
+@pytest.mark.parametrize(("kind", "columns"), [(2, None), (4, None), (winograd.SPREAD, 5), (2, 3)])
+def test_across_multiplies_from_the_left_in_each_lane(kind, columns, dtype):
     rng = np.random.default_rng(0)
-    matrix, count = winograd.B[m], 2
-    n, length = len(matrix), count * lanes(dtype)
-    source = numbers(rng, 3 + n * n * (length + 5), dtype)
-    target = np.full(7 + n * n * (length + 9), np.nan, dtype)
-    run_small(simd.across(matrix))(count, source, 3, length + 5, target, 7, length + 9)
-    blocks = source[3:].reshape(n, n, length + 5)[:, :, :length].astype(np.float64)
-    got = target[7:].reshape(n, n, length + 9)
+    matrix, count = winograd.B[kind], 2
+    (m, rows), length = matrix.shape, count * lanes(dtype)
+    n = columns or rows
+    source = numbers(rng, 3 + rows * n * (length + 5), dtype)
+    target = np.full(7 + m * n * (length + 9), np.nan, dtype)
+    run_small(simd.across(matrix, columns))(count, source, 3, length + 5, target, 7, length + 9)
+    blocks = source[3:].reshape(rows, n, length + 5)[:, :, :length].astype(np.float64)
+    got = target[7:].reshape(m, n, length + 9)
     want = np.einsum("pi,iqt->pqt", matrix, blocks)
     np.testing.assert_allclose(got[:, :, :length], want, rtol=0, atol=200 * np.finfo(dtype).eps)
     assert np.isnan(got[:, :, length:]).all(), "nothing else is written"

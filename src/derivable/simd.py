@@ -837,7 +837,7 @@ def along(matrix: Any, step: int) -> Any:
 
     `compute(count, source, i, target, j, pitch)` handles `count` vectors: target[j + q * pitch + t] becomes the sum
     over k of matrix[q, k] * source[i + step * t + k]. It may read as far as one vector beyond the last piece's first
-    `step` numbers. The matrix has `step + 2` columns, and step is 2 or 4.
+    `step` numbers. The matrix has `step + 1` or `step + 2` columns, and step is a power of two.
     """
     matrix = np.asarray(matrix, np.float64)
     n = matrix.shape[1]
@@ -872,7 +872,7 @@ def along(matrix: Any, step: int) -> Any:
             here = llvm.at(source, builder.mul(block.index, llvm.index(step * lanes)))
             there = llvm.at(target, builder.mul(block.index, llvm.index(lanes)))
             pieces = sort([llvm.load(llvm.at(here, k * lanes)) for k in range(step)])
-            # The last two numbers of a piece are the first two of the next one.
+            # The last numbers of a piece are the first of the next one.
             beyond = llvm.load(llvm.at(here, step * lanes))
             pieces += [choose(pieces[k], beyond, [*range(1, lanes), lanes + k]) for k in range(n - step)]
             for q, vector in enumerate(llvm.combine(matrix, pieces)):
@@ -888,20 +888,27 @@ def along(matrix: Any, step: int) -> Any:
     return compute
 
 
-def across(matrix: Any) -> Any:
-    """Return a function that computes matrix @ D for many small square arrays D at once, one in each lane.
+def across(matrix: Any, columns: int | None = None) -> Any:
+    """Return a function that computes matrix @ D for many small arrays D at once, one in each lane.
 
     `compute(count, source, i, pitch, target, j, target_pitch)` handles `count` vectors: entry (p, q) of all D stands at
-    source[i + (p * n + q) * pitch:], entry (p, q) of all results comes to target[j + (p * n + q) * target_pitch:], for
-    a matrix of n columns.
+    source[i + (p * n + q) * pitch:], entry (p, q) of all results comes to target[j + (p * n + q) * target_pitch:].
+
+    Args:
+        matrix: constant small matrix.
+        columns: n, the columns of each D; as many as the matrix has by default.
+
+    Returns:
+        The function, for compiled code.
     """
     matrix = np.asarray(matrix, np.float64)
-    m, n = matrix.shape
+    m, rows = matrix.shape
+    n = rows if columns is None else columns
     if numba.config.DISABLE_JIT:
 
         def plain(count, source, i, pitch, target, j, target_pitch):  # type: ignore[no-untyped-def]
             for t in range(count * lanes(source)):
-                block = source[i + t :][: (n * n - 1) * pitch + 1 : pitch].reshape(n, n)
+                block = source[i + t :][: (rows * n - 1) * pitch + 1 : pitch].reshape(rows, n)
                 product = matrix.astype(source.dtype) @ block
                 target[j + t : j + t + (m * n - 1) * target_pitch + 1 : target_pitch] = product.reshape(-1)
 
@@ -915,7 +922,7 @@ def across(matrix: Any) -> Any:
             shift = builder.mul(block.index, llvm.index(llvm.lanes))
             here, there = llvm.at(source, shift), llvm.at(target, shift)
             for q in range(n):
-                places = [llvm.at(here, builder.mul(args[3], llvm.index(p * n + q))) for p in range(n)]
+                places = [llvm.at(here, builder.mul(args[3], llvm.index(p * n + q))) for p in range(rows)]
                 for p, vector in enumerate(llvm.combine(matrix, [llvm.load(place) for place in places])):
                     llvm.store(vector, llvm.at(there, builder.mul(args[6], llvm.index(p * n + q))))
         return context.get_dummy_value()

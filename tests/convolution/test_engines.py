@@ -318,8 +318,10 @@ for dtype in (np.float32, np.float64):
     for channels, sizes, k, s, p in (
         (9, (7, 7), 3, 1, 1), (3, (20, 33), 5, 2, 2), (1, (9, 50), 3, 1, 0),
         (16, (14, 15), 1, 1, 0), (16, (14, 15), 1, 2, 0), (2, (9, 41), 4, 3, 1),
+        (9, (15, 34), 3, 2, 1), (2, (8, 7), 3, 2, 3),
     ):
-        if method == "winograd":
+        spread = (k, s, p % 2) == (3, 2, 1)
+        if method == "winograd" and not spread:
             k, s = 3, 1
         out = tuple((n + 2 * p - k) // s + 1 for n in sizes)
         x = rng.standard_normal((2, channels, 1, *sizes)).astype(dtype)
@@ -328,7 +330,7 @@ for dtype in (np.float32, np.float64):
         x, w, g, b, c = map(guarded, (x, w, g, np.zeros(11, dtype), np.zeros(channels, dtype)))
         where = ((1, s, s), (0, p, p), (1, 1, 1), 1)
         run_input_gradient(g, w, c, (1, *sizes), *where, method)
-        if method != "columns":
+        if method != "columns" and not (method == "winograd" and spread):
             run_convolution(x, w, b, (1, *out), *where, method)
             run_kernel_gradient(g, x, (1, k, k), *where, method)
 print("fine")
@@ -387,6 +389,76 @@ def test_winograd_refuses_other_geometries():
         dv.conv2d(x, w[..., :2], method="winograd")
     with pytest.raises(ValueError, match="stride 1"):
         dv.conv_transpose2d(x, w, stride=2, method="winograd")
+    with pytest.raises(ValueError, match="stride 1"):
+        dv.conv_transpose2d(x, w, stride=(2, 1), padding=1, method="winograd")
+    with pytest.raises(ValueError, match="stride 1"):
+        dv.conv_transpose2d(x, w, stride=2, padding=(1, 2), method="winograd")
+    with pytest.raises(ValueError, match="stride 1"):
+        dv.conv_transpose2d(x, w, stride=2, padding=1, dilation=2, method="winograd")
+    with pytest.raises(ValueError, match="stride 1"):
+        dv.conv_transpose3d(np.ones((1, 1, 5, 5, 5)), w[None], stride=2, padding=1, method="winograd")
+
+
+# Batch and sizes of the inputs, channels of a group there and here, depth of the kernel, padding, groups.
+SPREAD = [
+    ((1, 1, 8, 8), (1, 1), 1, 1, 1), ((1, 1, 7, 9), (3, 5), 1, 1, 1), ((2, 1, 13, 30), (9, 8), 1, 1, 1),
+    ((1, 1, 3, 70), (2, 17), 1, 1, 2), ((2, 1, 11, 12), (8, 3), 1, 3, 3), ((1, 1, 1, 1), (2, 2), 1, 1, 1),
+    ((2, 4, 9, 10), (3, 4), 2, 1, 1), ((1, 1, 2, 5), (1, 9), 1, 5, 1), ((3, 1, 26, 26), (16, 24), 1, 1, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("size", "channels", "depth", "padding", "groups"), SPREAD)
+def test_winograd_spreads_with_stride_2(size, channels, depth, padding, groups, dtype):
+    rng = np.random.default_rng(0)
+    (batch, *sizes), (inner, outer) = size, channels
+    where = (1, 2, 2), (0, padding, padding), (1, 1, 1), groups
+    reach = (depth, 3, 3)
+    out = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(sizes, where[1], reach, where[0], strict=True)]
+    g, w, bias = arrays(
+        rng, dtype, (batch, outer * groups, *out), (outer * groups, inner, *reach), (inner * groups,)
+    )  # fmt: skip
+    got = run_input_gradient(g, w, bias, tuple(sizes), *where, "winograd")
+    want = run_input_gradient(*(a.astype(np.float64) for a in (g, w, bias)), tuple(sizes), *where, "direct")
+    terms = 9 * depth * outer
+    size_of_terms = np.abs(g).max() * np.abs(w).max() * np.finfo(dtype).eps
+    np.testing.assert_allclose(got, want, rtol=0, atol=60 * np.sqrt(terms) * size_of_terms + 4 * np.finfo(dtype).eps)
+    assert np.abs(got - want).max() <= winograd.ERROR[winograd.SPREAD] * (outer * depth + 20) * size_of_terms + 1e-6
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["gradient", "weight"])
+def test_what_is_not_finite_stays_where_it_is_when_spread(where, bad):
+    rng = np.random.default_rng(0)
+    g, w, bias = arrays(rng, np.float64, (1, 40, 1, 12, 12), (40, 50, 1, 3, 3), (50,))
+    geometry = (1, 23, 24), (1, 2, 2), (0, 1, 1), (1, 1, 1), 1
+    assert choice.spread_pays(g.shape, w.shape, 1, g.dtype)
+    if where == "gradient":
+        g[0, 7, 0, 5, 6] = bad
+    else:
+        w[3, 4, 0, 0, 2] = bad
+    got, want = (run_input_gradient(g, w, bias, *geometry, method) for method in ("auto", "direct"))
+    np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
+    assert not np.isfinite(got).all()
+    finite = np.isfinite(want)
+    np.testing.assert_allclose(got[finite], want[finite], atol=1e-11)
+
+
+def test_strided_gradients_of_many_channels_are_spread(monkeypatch):
+    calls = []
+    spread = winograd.input_gradient_winograd
+    monkeypatch.setattr(winograd, "input_gradient_winograd", lambda *a: calls.append(a[5]) or spread(*a))
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 64, 16, 16)), rng.standard_normal((64, 64, 3, 3))
+    g = dv.conv2d(x, w, stride=2, padding=1)
+    back = dv.conv_input_gradient(g, w, x.shape, stride=2, padding=1)
+    assert len(calls) == 1
+    np.testing.assert_allclose(np.sum(back * x), np.sum(g * g), rtol=1e-12)
+    dv.conv_transpose2d(g, w, stride=2, padding=1, output_padding=1)
+    assert len(calls) == 2
+    dv.conv_input_gradient(g[:, :, 1:, 1:].copy(), w, (1, 64, 15, 15), stride=2, padding=0)  # even padding
+    dv.conv_input_gradient(g.astype(complex), w, x.shape, stride=2, padding=1)
+    assert len(calls) == 2
 
 
 def test_costs_prefer_what_is_faster():

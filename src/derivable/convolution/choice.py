@@ -147,6 +147,25 @@ def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, size:
     return result
 
 
+def spreadable(w_shape: Triple, stride: Triple, before: Triple, dilation: Triple) -> bool:
+    """Return whether minimal filtering computes a gradient in the input with stride 2.
+
+    Its tiles begin where the padding in front is odd, as with padding 1.
+    """
+    return (
+        w_shape[3:] == (3, 3)
+        and tuple(stride) == (1, 2, 2)
+        and tuple(dilation[1:]) == (1, 1)
+        and before[1] % 2 == before[2] % 2 == 1
+    )
+
+
+def spread_pays(g_shape: Triple, w_shape: Triple, groups: int, dtype: Any) -> bool:
+    """Return whether it is worth its transforms, as was measured on some 20 layers, and not modelled."""
+    positions = g_shape[0] * math.prod(g_shape[2:])
+    return dtype.char in "fd" and w_shape[1] >= 48 and w_shape[0] // groups >= 32 and positions >= 36
+
+
 @functools.lru_cache(4096)
 def tile_size(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, dtype: Any) -> int:
     """Return the m of the cheaper tiles."""
@@ -363,24 +382,33 @@ def run_input_gradient(
     """Return the transposed map: the derivative in x, or a transposed convolution."""
     channels = w.shape[1] * groups
     turned_shape = (channels, w.shape[0] // groups, *w.shape[2:])
-    chosen, late = method, False
+    chosen, late, spread = method, False, spreadable(w.shape, stride, before, dilation)
     if method == "auto":
         chosen = choose_transposed(g.shape, w.shape, sizes, stride, dilation, groups, g.dtype)
         if stride == (1, 1, 1) and chosen == "sliding" and channels >= ROWS and w.size >= TURNED:
             chosen = "implicit"  # which packs the turned kernel without writing it down first
+        if spread and spread_pays(g.shape, w.shape, groups, g.dtype):
+            chosen = "winograd"
         late = chosen == "implicit" and w.size > g.shape[0] * channels * math.prod(sizes)
         if chosen not in ("direct", "winograd", "columns") and not late and not finite(w):
             chosen = "direct"
     elif method != "columns":
-        check_method(method, g.dtype, method in ("direct", "winograd") or finite(w), w.shape, stride, dilation)
+        taken = (1, 1, 1) if spread else stride  # by `check_method`, which asks for stride 1
+        check_method(method, g.dtype, method in ("direct", "winograd") or finite(w), w.shape, taken, dilation)
     if chosen == "winograd":
-        if tuple(stride) != (1, 1, 1):
-            raise ValueError("method 'winograd' computes gradients in the input with stride 1: use 'implicit'")
+        if tuple(stride) != (1, 1, 1) and not spread:
+            raise ValueError(
+                "method 'winograd' computes gradients in the input with stride 1, or with stride 2 of rows and columns "
+                f"and odd padding in front, got stride {tuple(stride)}, padding {tuple(before)}: use 'implicit'"
+            )
         result = np.empty((g.shape[0], channels, *sizes), dtype=g.dtype)
-        m = tile_size(g.shape, turned_shape, sizes, groups, g.dtype)
-        if winograd.input_gradient_winograd(g, w, bias, result, before, dilation, groups, m):
+        m = 2 if spread else tile_size(g.shape, turned_shape, sizes, groups, g.dtype)
+        if winograd.input_gradient_winograd(g, w, bias, result, before, dilation, stride, groups, m):
             return result
-        chosen = without_winograd(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
+        if spread:
+            chosen = "implicit"
+        else:
+            chosen = without_winograd(g.shape, turned_shape, sizes, stride, dilation, groups, g.dtype)
         if not finite(w):
             chosen = "direct"
     if chosen == "columns":

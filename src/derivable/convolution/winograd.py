@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering for 3 x 3 kernels with stride 1: fewer multiplications, paid with additions.
+"""Winograd's minimal filtering for 3 x 3 kernels: fewer multiplications, paid with additions.
 
 The output is cut into tiles of m x m numbers; each reads n x n numbers of a channel, n = m + 2, so neighbouring tiles'
 inputs overlap. With three small constant matrices (see the chapter on convolution) the tile is
@@ -16,6 +16,9 @@ The work is done block by block of tiles:
 2. for a few panels of out channels, the kernel is transformed into `u`, multiplied with `v` entry by entry, and the
    products transformed back and written. `u` is read once for each panel of tiles: beside a small input it stays in
    the core's own cache, beside a large one it comes from further away, line after line. It is never kept.
+
+The gradient in the input with stride 2 goes the same way, with tiles of 4 x 4 inputs out of 3 x 3 numbers of the
+gradient: 25 multiplications instead of 36.
 
 These are all the buffers there are. A kernel with depth, (KD, 3, 3), is read as KD times as many channels.
 
@@ -114,23 +117,34 @@ def filtering(m: int, points: tuple[Any, ...], taps: int = 3) -> tuple[list[list
 
 
 # For m = 4 the usual points are 0, 1, -1, 2, -2. These make a third of the error, at the same cost: see the chapter.
+SPREAD = 3  # the kind of tiles for the gradient in the input with stride 2; else the kind is m
 POINTS = {2: (0, 1, -1), 4: (0, Fraction(5, 8), Fraction(-5, 8), Fraction(3, 2), Fraction(-3, 2))}
 A, G, B = {}, {}, {}
 for outputs, chosen_points in POINTS.items():
     exact = filtering(outputs, chosen_points)
     A[outputs], G[outputs], B[outputs] = (np.array([[float(v) for v in row] for row in part]) for part in exact)
-    sizes = np.abs(G[outputs]).sum(axis=1) * np.abs(B[outputs]).sum(axis=1)
-    ERROR[outputs] = float((np.abs(A[outputs]) @ sizes).max() ** 2)
 
 # For the gradient in the kernel the roles change: 3 outputs, and the 4 x 4 numbers of `g` in a tile are the taps.
 A_BACK, G_BACK, B_BACK = (np.array([[float(v) for v in r] for r in part]) for part in filtering(3, POINTS[4], taps=4))
 
+# The gradient in the input with stride 2: every other input meets the first and the last tap, F(2, 2), the rest the one
+# in the middle, which takes two products for two inputs. So 5 products make 4 inputs' gradients out of 3 numbers.
+EVEN_A, EVEN_G, EVEN_B = (np.array([[float(v) for v in r] for r in part]) for part in filtering(2, (0, 1), taps=2))
+A[SPREAD], G[SPREAD], B[SPREAD] = np.zeros((4, 5)), np.zeros((5, 3)), np.vstack([EVEN_B, np.eye(3)[:2]])
+A[SPREAD][1::2, :3], A[SPREAD][::2, 3:] = EVEN_A, np.eye(2)
+G[SPREAD][:3, ::2], G[SPREAD][3:, 1] = EVEN_G, 1
+for kind in A:
+    sizes = np.abs(G[kind]).sum(axis=1) * np.abs(B[kind]).sum(axis=1)
+    ERROR[kind] = float((np.abs(A[kind]) @ sizes).max() ** 2)
+# Of each kind of tile: products, inputs, inputs to the next tile and outputs, along an axis.
+SIZES = {kind: (*B[kind].shape, 2 if kind == SPREAD else kind, len(A[kind])) for kind in A}
+
 gradient_x, gradient_w = sandwich(B_BACK), sandwich(A_BACK)
 gradient_g = sandwich(G_BACK, rows=True)
-along_2, along_4 = along(B[2], 2), along(B[4], 4)
-across_2, across_4 = across(B[2]), across(B[4])
-kernel_2, kernel_4 = sandwich(G[2], rows=True), sandwich(G[4], rows=True)
-output_2, output_4 = sandwich(A[2]), sandwich(A[4])
+along_2, along_4, along_spread = (along(B[kind], SIZES[kind][2]) for kind in (2, 4, SPREAD))
+across_2, across_4, across_spread = (across(B[kind], SIZES[kind][0]) for kind in (2, 4, SPREAD))
+kernel_2, kernel_4, kernel_spread = (sandwich(G[kind], rows=True) for kind in (2, 4, SPREAD))
+output_2, output_4, output_spread = (sandwich(A[kind]) for kind in (2, 4, SPREAD))
 
 
 def convolution_winograd(x, w, bias, out, before, dilation, stride, groups, m=4):  # type: ignore[no-untyped-def]
@@ -140,21 +154,28 @@ def convolution_winograd(x, w, bias, out, before, dilation, stride, groups, m=4)
     return multiply_tiles(x, w, inner, steps, bias, out, before, dilation[0], stride[0], groups, m)
 
 
-def input_gradient_winograd(g, w, bias, out, before, dilation, groups, m=4):  # type: ignore[no-untyped-def]
-    """Compute the transposed map with stride 1, applied to `g`, plus `bias`, into `out`; False if not finite."""
+def input_gradient_winograd(g, w, bias, out, before, dilation, stride, groups, m=4):  # type: ignore[no-untyped-def]
+    """Compute the transposed map, applied to `g`, plus `bias`, into `out`; return False if something is not finite.
+
+    The stride is 1, with tiles of m x m outputs, or (1, 2, 2) with odd padding in front of rows and columns.
+    """
     inner = w.shape[0] // groups
     steps = (w[0, 0].size, w[0].size, -9, -1)
     back = tuple((k - 1) * d - b for k, d, b in zip(w.shape[2:], dilation, before, strict=True))
-    return multiply_tiles(g, w, inner, steps, bias, out, back, dilation[0], 1, groups, m)
+    kind = SPREAD if stride[2] == 2 else m
+    if kind == SPREAD:
+        # Input 4 t of a row meets the middle tap and number 2 t + (before - 1) / 2 of g: there a tile begins.
+        back = (back[0], -(before[1] // 2), -(before[2] // 2))
+    return multiply_tiles(g, w, inner, steps, bias, out, back, dilation[0], 1, groups, kind)
 
 
-def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, groups, m):  # type: ignore[no-untyped-def]
+def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, groups, kind):  # type: ignore[no-untyped-def]
     """Run the two phases block by block.
 
     `inner` is the number of channels a group reads. `steps` are the steps in `w` to the next out channel, channel,
     depth and tap; where the last two are negative the kernel is read backwards.
     """
-    n = m + 2
+    n, _, _, m = SIZES[kind]
     depth = w.shape[2]
     channels, per_group = inner * depth, out.shape[1] // groups
     lane = VECTOR_BYTES // x.itemsize
@@ -182,7 +203,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     for group in range(groups):
         for t0 in range(0, tiles, per_block):
             t1 = min(tiles, t0 + per_block)
-            plan = (m, high, wide, t0, t1, together)
+            plan = (kind, SIZES[kind], high, wide, t0, t1, together)
             run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
             start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
             back = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth, chunks, plan)
@@ -220,14 +241,14 @@ def input_part(  # type: ignore[no-untyped-def]
     all tiles of a panel stand one above the other.
     """
     (_, in_channels, depth, height, breadth), (_, _, out_depth, _, _) = shapes
-    m, high, wide, t0, t1, _ = plan
-    n, lane = m + 2, lanes(x)
+    kind, (n, reach, step, _), high, wide, t0, t1, _ = plan
+    lane = lanes(x)
     width = VECTORS * lane
     total = channels * kernel_depth
     pitch = width + lane
-    half = aligned(n * n * pitch, x)
+    half = aligned(reach * n * pitch, x)
     half[:] = 0
-    piece = np.empty(m * width + lane, x.dtype)
+    piece = np.empty(step * width + lane, x.dtype)
     for k in range(start, stop):
         c, a = divmod(k, kernel_depth)
         for p in range(t0, t1, width):
@@ -245,11 +266,12 @@ def input_part(  # type: ignore[no-untyped-def]
                 q, d = divmod(image, out_depth)
                 d = d * stride - before[0] + a * dilation
                 base = ((q * in_channels + first_channel + c) * depth + d) * height
-                first = column * m - before[2]
+                first = column * step - before[2]
                 some = (length + lane - 1) // lane
-                size = some * m * lane + lane  # what is read
-                for i in range(n):
-                    h = row * m - before[1] + i
+                size = some * step * lane + lane  # what is read
+                needed = step * (length - 1) + reach
+                for i in range(reach):
+                    h = row * step - before[1] + i
                     target = i * n * pitch + done
                     if not (0 <= h < height and 0 <= d < depth):
                         for j in range(n):
@@ -257,30 +279,37 @@ def input_part(  # type: ignore[no-untyped-def]
                                 clear(half, target + j * pitch + t)
                         continue
                     source = (base + h) * breadth
-                    for t in range(0, m * length, lane):  # the next channel's
+                    for t in range(0, step * length, lane):  # the next channel's
                         ask(x, source + depth * height * breadth + first + t)
-                    if first >= 0 and first + m * length + 2 <= breadth and source + first + size <= x.size:
-                        if m == 4:
-                            along_4(some, x, source + first, half, target, pitch)
-                        else:
-                            along_2(some, x, source + first, half, target, pitch)
+                    if first >= 0 and first + needed <= breadth and source + first + size <= x.size:
+                        transform_along(kind, some, x, source + first, half, target, pitch)
                     else:
-                        copy_piece(piece, size, x, source, breadth, first, m * length + 2)
-                        if m == 4:
-                            along_4(some, piece, 0, half, target, pitch)
-                        else:
-                            along_2(some, piece, 0, half, target, pitch)
+                        copy_piece(piece, size, x, source, breadth, first, needed)
+                        transform_along(kind, some, piece, 0, half, target, pitch)
                 done += length
                 column = 0
                 g += 1
-            if m == 4:
+            if kind == 4:
                 across_4(vectors, half, 0, pitch, v, place, pitch_of_v)
-            else:
+            elif kind == 2:
                 across_2(vectors, half, 0, pitch, v, place, pitch_of_v)
+            else:
+                across_spread(vectors, half, 0, pitch, v, place, pitch_of_v)
 
 
 @kernel
-def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, taps, offsets):  # type: ignore[no-untyped-def]
+def transform_along(kind, count, x, i, half, j, pitch):  # type: ignore[no-untyped-def]
+    """Multiply pieces of a row with B, for tiles of this kind."""
+    if kind == 4:
+        along_4(count, x, i, half, j, pitch)
+    elif kind == 2:
+        along_2(count, x, i, half, j, pitch)
+    else:
+        along_spread(count, x, i, half, j, pitch)
+
+
+@kernel
+def transform_kernel(w, start, rows, steps, channels, depth, kind, n, u, i, pitch, taps, offsets):  # type: ignore[no-untyped-def]
     """Transform one panel of the kernel: u[i + entry * pitch + k * ROWS + row], for k < channels.
 
     `taps` is working space for the taps of ROWS channels; `offsets` says where in it each of them goes.
@@ -316,11 +345,13 @@ def transform_kernel(w, start, rows, steps, channels, depth, m, u, i, pitch, tap
             for tap in range(first, 9):
                 for row in range(rows):
                     taps[at(there + tap * ROWS + row)] = w[at(here + row * row_step + tap * tap_step)]
-            ask_for_entries(u, i + (k + CHANNELS_AHEAD_OF_U) * ROWS, pitch, (m + 2) * (m + 2), ROWS)
-            if m == 4:
+            ask_for_entries(u, i + (k + CHANNELS_AHEAD_OF_U) * ROWS, pitch, n * n, ROWS)
+            if kind == 4:
                 kernel_4(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
-            else:
+            elif kind == 2:
                 kernel_2(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
+            else:
+                kernel_spread(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
 
 
 @kernel(fastmath={"contract"})
@@ -354,10 +385,10 @@ def output_part(  # type: ignore[no-untyped-def]
 ):
     """Multiply and transform back the chunks start..stop of the panels of out channels, for the tiles t0..t1."""
     (_, out_channels, out_depth, out_height, out_width) = shapes[1]
-    m, high, wide, t0, t1, together = plan
+    kind, (n, _, _, m), high, wide, t0, t1, together = plan
     per_group = out_channels // groups
     panels = (per_group + ROWS - 1) // ROWS
-    n, lane = m + 2, lanes(v)
+    lane = lanes(v)
     width = VECTORS * lane
     most = (panels + chunks - 1) // chunks
     # One vector more than needed between entries: at distances of 4096 bytes they would drive each other out.
@@ -381,7 +412,19 @@ def output_part(  # type: ignore[no-untyped-def]
             rows = min(ROWS, per_group - q * ROWS)
             place = start_of_w + q * ROWS * steps[0]
             transform_kernel(
-                w, place, rows, steps, channels, depth, m, u, (q - first) * size_of_panel, pitch_of_u, taps, offsets
+                w,
+                place,
+                rows,
+                steps,
+                channels,
+                depth,
+                kind,
+                n,
+                u,
+                (q - first) * size_of_panel,
+                pitch_of_u,
+                taps,
+                offsets,
             )
         for p in range(t0, t1, width):
             count = min(width, t1 - p)
@@ -405,10 +448,12 @@ def output_part(  # type: ignore[no-untyped-def]
                     for row in range(min(ROWS, per_group - q * ROWS)):
                         o = group * per_group + q * ROWS + row
                         source = ((q - q0) * n * n * ROWS + row) * width
-                        if m == 4:
+                        if kind == 4:
                             output_4(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
-                        else:
+                        elif kind == 2:
                             output_2(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
+                        else:
+                            output_spread(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
                         for i in range(m * m):
                             add_zero_times(total, values, i * width, count)
                         done = 0
