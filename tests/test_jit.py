@@ -1,5 +1,6 @@
 """How the package compiles and runs in parallel: caches, threads, fork, joblib, read-only installs."""
 
+import ast
 import ctypes
 import os
 import shutil
@@ -409,3 +410,13 @@ def test_a_read_only_install(tmp_path, home):
     assert (str(tmp_path / "home") in printed) == (home == "writable")
     for path in [tmp_path / "site", tmp_path / "home", *(tmp_path / "site").rglob("*")]:
         path.chmod(0o755)
+
+
+def test_no_kernel_is_a_generator():
+    """Numba does not find a generator's type again when it loads a caller from disk to compile it for other types."""
+    for path in sorted((ROOT / "src" / "derivable").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                compiled = any("kernel" in ast.unparse(decorator) for decorator in node.decorator_list)
+                inside = [part for part in ast.walk(node) if isinstance(part, ast.Yield | ast.YieldFrom)]
+                assert not (compiled and inside), f"{path.name}: {node.name} yields"

@@ -2,6 +2,10 @@
 
 import itertools
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -170,6 +174,52 @@ def test_kernels_too_large_for_a_block():
     assert blocks_for((3, 3), (5, 5), np.dtype(np.complex128)) is None
     assert blocks_for((3, 3, 3), (5, 5, 5), double) is None
     assert blocks_for((3000, 3000), (5, 5), double) is None
+
+
+def test_kernels_that_leave_little_of_a_block_are_left_to_scipy():
+    double, single = np.dtype(np.float64), np.dtype(np.float32)
+    for h, out, dtype in (
+        ((1000, 1000), (1999, 1999), double), ((1000, 1000), (1000, 1000), double),
+        ((1900, 1900), (3899, 3899), single), ((2_090_000,), (4_290_000,), double),
+        ((1023, 2047), (2102, 3966), double),
+    ):  # fmt: skip
+        assert blocks_for(h, out, dtype) is not None
+        assert fourier.worthy_blocks(h, out, dtype) is None
+        assert fourier.fft_is_faster(tuple(o - m + 1 for o, m in zip(out, h, strict=True)), h, dtype, out)
+    for h, out, dtype in (
+        ((65, 65), (2112, 2112), double),
+        ((4096,), (1 << 20,), double),
+        ((300, 300), (599, 599), single),
+    ):
+        assert fourier.worthy_blocks(h, out, dtype) is not None
+
+
+@pytest.mark.slow
+def test_each_process_may_be_the_first_to_take_a_dtype(tmp_path):
+    """Machine code of one dtype on disk is no hindrance to compile another."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(dv.__file__).parents[1])}
+    for dtype in ("float64", "float32", "float32"):
+        program = f"""
+import numpy as np, derivable as dv
+x, h = np.ones((40, 50), {dtype!r}), np.ones((9, 9), {dtype!r})
+assert abs(dv.convolve(x, h, method="fft")[20, 20] - 81) < 1e-3
+assert abs(dv.convolve(x[0], h[0], method="fft")[20] - 9) < 1e-3
+"""
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
+
+
+def test_factors_are_kept_within_bounds():
+    from derivable.convolution import fourier_blocks
+
+    small, large = (fourier_blocks.turns_for(n, n, np.dtype(np.float32)) for n in (32, 512))
+    assert fourier_blocks.turns_for(32, 32, np.dtype(np.float32)) is small
+    assert fourier_blocks.many_turns.cache_info().maxsize == 1
+    assert not large.flags.writeable
+    width = fft.together(np.float32)
+    q, k = np.arange(32), 5
+    factors = small.reshape(-1, 32, 2, width)[k // width, :, :, k % width]
+    want = np.exp(-2j * np.pi * fft.frequencies(32)[q] * k / 1024)
+    np.testing.assert_allclose(factors[:, 0] + 1j * factors[:, 1], want, atol=1e-6)
 
 
 def test_the_two_ways_agree(monkeypatch):

@@ -65,6 +65,12 @@ def test_the_bias_that_is_not_given_stays_zero():
     first += 7  # the result is the caller's
     second = dv.conv2d(x, w, padding=1)
     np.testing.assert_allclose(second, first - 7, atol=1e-12)
+    for plan in (
+        plans.layer_plan(2, x.shape, w.shape, 1, 1, 1, 1, x.dtype),
+        plans.input_gradient_plan(x.shape, w.shape, 1, 1, 1, 1, x.dtype),
+    ):
+        assert plan is not None
+        assert not plan.zeros.any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -137,6 +143,12 @@ def test_wrong_arguments_are_named_each_time():
         (dv.conv_kernel_gradient, (g, x, (3, 2, 3, 4)), {}, "gradient must have"),
         (dv.conv_kernel_gradient, (g, x, (3, 0, 3, 3)), {}, "kernel_shape"),
         (dv.conv_kernel_gradient, (g, x, (3, 2)), {}, "kernel_shape"),
+        (dv.conv_kernel_gradient, (np.zeros(3), np.zeros(5), (3,)), {}, "kernel_shape"),
+        (dv.conv_kernel_gradient, (np.zeros(3), np.zeros(()), ()), {}, "kernel_shape"),
+        (dv.conv_input_gradient, (np.zeros(3), np.zeros(3), (5,)), {}, "weight"),
+        (dv.convolve, (np.zeros(5), np.zeros(3)), {"boundary": np.array(["fill", "wrap"])}, "boundary"),
+        (dv.convolve, (np.zeros(5), np.zeros(3)), {"method": np.array(["fft", "direct"])}, "method"),
+        (dv.convolve, (np.zeros(5), np.zeros(3)), {"mode": np.array(["full", "same"])}, "mode"),
     ]
     for f, a, k, words in itertools.chain(cases, cases):
         with pytest.raises((TypeError, ValueError), match=words):

@@ -192,8 +192,8 @@ def conv_method(
     """Tell which algorithm `conv1d`, `conv2d` or `conv3d` would take for finite numbers, and the estimates behind it.
 
     The layer takes the least estimate, but where there is so little work that preparing anything would take longer, it
-    takes the definition, or `bands` for an image with padding. A layer with padding whose weight is not finite is
-    computed by the definition, too.
+    takes the definition, or `bands` for an image beyond which the kernel reaches. A layer with padding whose weight is
+    not finite is computed by the definition, too.
 
     Args:
         x_shape: shape of the input, (batch, channels, *sizes).
@@ -241,7 +241,7 @@ def choose(
     if dtype.char not in "fd":
         return "direct"
     if math.prod(out) * x_shape[0] * math.prod(w_shape) < SMALL_WORK:
-        # The definition goes along short rows, and slowly, where there is padding on an image.
+        # The definition goes along short rows, and slowly, where the kernel reaches beyond the image.
         spans = ((o - 1) * s + (k - 1) * d for o, s, k, d in zip(out, stride, w_shape[2:], dilation, strict=True))
         wide = any(span >= n for span, n in zip(spans, x_shape[2:], strict=True))
         return "bands" if wide and out[1] > 1 else "direct"

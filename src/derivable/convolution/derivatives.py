@@ -99,7 +99,7 @@ def conv_input_gradient(
     """
     if are_words(input_shape, stride, padding, dilation, groups, padding_mode) and are_plain(gradient, weight):
         plan = input_gradient_plan(input_shape, weight.shape, stride, padding, dilation, groups, weight.dtype)
-        if plan is not None and gradient.shape == plan.shapes.shape and gradient.dtype.kind == "f":
+        if plan is not None and gradient.shape == plan.shapes.given_shape and gradient.dtype.kind == "f":
             return plain_input_gradient(gradient, weight, groups, plan).reshape(input_shape)
     dimensions = kernel_dimensions(weight, "weight")
     weight = check_weight(weight, dimensions, "out channels, channels / groups")
@@ -164,7 +164,7 @@ def conv_kernel_gradient(
     """
     if are_words(kernel_shape, stride, padding, dilation, groups, padding_mode) and are_plain(gradient, x):
         plan = kernel_gradient_plan(x.shape, kernel_shape, stride, padding, dilation, groups, x.dtype)
-        if plan is not None and gradient.shape == plan.shapes.shape and x.dtype.kind == "f":
+        if plan is not None and gradient.shape == plan.shapes.given_shape and x.dtype.kind == "f":
             return plain_kernel_gradient(gradient, x, groups, plan).reshape(kernel_shape)
     kernel_sizes, dimensions = check_kernel_shape(kernel_shape)
     x = spatial_array(x, "x", dimensions)

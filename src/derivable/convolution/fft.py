@@ -8,8 +8,8 @@ Let w(n) = exp(-2 pi i / n), and n = R * m. The transform of x[0], ..., x[n - 1]
 
 The inner sum, a *butterfly*, is a transform of R numbers. Its results go where its numbers came from: y[r, j] takes the
 place of x[j + r * m]. So no second array is needed, and the frequencies end up sorted by their remainders r first.
-A library sorts them again. A product of spectra does not need it: it is the same in any order, if both spectra have
-the same one, and the way back undoes the steps one by one. That saves the sorting, there and back.
+A library puts them in order, with a second array or a pass more. A product of spectra does not need it: it is the same
+in any order, if both spectra have the same one, and the way back undoes the steps one by one.
 
 Each number of a butterfly is a vector here, with numbers of as many different arrays as it has lanes. All arrays take
 the same steps, so nothing is ever moved from lane to lane.
@@ -69,13 +69,13 @@ def turn_by(llvm: Emitter, value: tuple[Any, Any], cos: Any, sin: Any, back: boo
     return llvm.multiply_add(a, cos, x), llvm.multiply_add(b, cos, builder.fneg(y))
 
 
-def butterfly(radix: int, back: bool, last: bool) -> Any:
+def butterfly(radix: int, back: bool, straight: bool) -> Any:
     """Return a function that computes butterflies of `radix` numbers, forward or back, in place.
 
     `compute(count, data, i, m, factors, k)` does it for all j < count: the numbers j + s * m, for s < radix, meet, and
     number r is turned by the angle whose cosine and sine stand at factors[k + 2 * (j * (radix - 1) + r - 1):], forward
     afterwards, back before. Number j of all arrays stands at data[i + 2 * j * width:], `width` real parts before
-    `width` imaginary ones. In the `last` step, where m is 1, all angles are 0.
+    `width` imaginary ones. Where `straight`, all angles are 0, as where m is 1.
     """
     if numba.config.DISABLE_JIT:
 
@@ -87,7 +87,7 @@ def butterfly(radix: int, back: bool, last: bool) -> Any:
                 places = [i + 2 * width * (j + s * m) for s in range(radix)]
                 values = np.array([data[p : p + width] + 1j * data[p + width : p + 2 * width] for p in places])
                 turns = np.ones(radix, complex)
-                if not last:
+                if not straight:
                     angles = factors[k + 2 * j * (radix - 1) :][: 2 * (radix - 1)]
                     turns[1:] = angles[::2] + sign * angles[1::2]
                 values = matrix @ (turns[:, None] * values) if back else turns[:, None] * (matrix @ values)
@@ -105,17 +105,17 @@ def butterfly(radix: int, back: bool, last: bool) -> Any:
             distance = builder.mul(args[3], llvm.index(2 * width))
             rows = [llvm.at(first, builder.mul(distance, llvm.index(s))) for s in range(radix)]
             angles = []
-            if not last:
+            if not straight:
                 here = llvm.at(factors, builder.mul(block.index, llvm.index(2 * (radix - 1))))
                 angles = [
                     (llvm.copies(llvm.at(here, 2 * r)), llvm.copies(llvm.at(here, 2 * r + 1))) for r in range(radix - 1)
                 ]
             for lane in range(0, width, llvm.lanes):
                 values = [(llvm.load(llvm.at(row, lane)), llvm.load(llvm.at(row, width + lane))) for row in rows]
-                if back and not last:
+                if back and not straight:
                     values[1:] = [turn_by(llvm, v, *a, back) for v, a in zip(values[1:], angles, strict=True)]
                 values = dft(llvm, values, back)
-                if not back and not last:
+                if not back and not straight:
                     values[1:] = [turn_by(llvm, v, *a, back) for v, a in zip(values[1:], angles, strict=True)]
                 for row, (real, imaginary) in zip(rows, values, strict=True):
                     llvm.store(real, llvm.at(row, lane))
@@ -170,10 +170,10 @@ def product(back: bool) -> Any:
     return compute
 
 
-forward_8, forward_4 = (butterfly(radix, back=False, last=False) for radix in (8, 4))
-inverse_8, inverse_4 = (butterfly(radix, back=True, last=False) for radix in (8, 4))
-last_8, last_4 = (butterfly(radix, back=False, last=True) for radix in (8, 4))
-first_8, first_4 = (butterfly(radix, back=True, last=True) for radix in (8, 4))
+forward_8, forward_4 = (butterfly(radix, back=False, straight=False) for radix in (8, 4))
+inverse_8, inverse_4 = (butterfly(radix, back=True, straight=False) for radix in (8, 4))
+straight_8, straight_4 = (butterfly(radix, back=False, straight=True) for radix in (8, 4))
+straight_back_8, straight_back_4 = (butterfly(radix, back=True, straight=True) for radix in (8, 4))
 multiply_by, multiply_conjugate = product(back=False), product(back=True)
 
 
@@ -190,7 +190,8 @@ def steps_of(n: int, dtype: Any) -> tuple[Any, Any, Any]:
         other; and where those of each step start.
     """
     bits = n.bit_length() - 1
-    # As many butterflies of 8 as leave steps of 4 for the rest: 2, 4 and 1 bits more are one, two and two of them.
+    # Steps of 8 take three bits of n. Where two are left they are a step of 4; where one is left, a step of 8 less
+    # makes four bits, two steps of 4.
     fours = {0: 0, 2: 1, 1: 2}[bits % 3]
     radices = [8] * ((bits - 2 * fours) // 3) + [4] * fours
     factors, starts, m = [np.zeros(0)], [], n
@@ -266,11 +267,11 @@ def step_forward(radix, last, n, data, i, factors, k):  # type: ignore[no-untype
     """Cut transforms of n numbers into `radix` transforms each."""
     if radix == 8:
         if last:
-            last_8(1, data, i, 1, factors, k)
+            straight_8(1, data, i, 1, factors, k)
         else:
             forward_8(n // 8, data, i, n // 8, factors, k)
     elif last:
-        last_4(1, data, i, 1, factors, k)
+        straight_4(1, data, i, 1, factors, k)
     else:
         forward_4(n // 4, data, i, n // 4, factors, k)
 
@@ -280,11 +281,11 @@ def step_back(radix, last, n, data, i, factors, k):  # type: ignore[no-untyped-d
     """Undo `step_forward`, but for the factor `radix`."""
     if radix == 8:
         if last:
-            first_8(1, data, i, 1, factors, k)
+            straight_back_8(1, data, i, 1, factors, k)
         else:
             inverse_8(n // 8, data, i, n // 8, factors, k)
     elif last:
-        first_4(1, data, i, 1, factors, k)
+        straight_back_4(1, data, i, 1, factors, k)
     else:
         inverse_4(n // 4, data, i, n // 4, factors, k)
 

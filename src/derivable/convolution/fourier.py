@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from derivable.convolution.fourier_blocks import blocks_for, convolve_blocks
+from derivable.convolution.fourier_blocks import CALL, Blocks, blocks_for, convolve_blocks
 from derivable.jit import get_num_threads, kernel
 from derivable.simd import lanes, sum_sizes
 
@@ -21,6 +21,8 @@ DIRECT_PER_FFT_STEP = 6.0
 # Seconds for one multiplication of the direct sums and each byte of a number, along a signal and in an image; measured
 # like the constants of `blocks_for`, on the same machine.
 DIRECT_SECONDS = (7e-12, 4.4e-12)
+# Of SciPy's transforms: seconds for each number, byte of it and bit of their number; and the bytes that double it.
+SCIPY_STEP, SCIPY_FAR_BYTES = 7e-11, 8e6
 LARGEST_RATIO = 1e3
 PARALLEL_SIZE = 1 << 16  # numbers from which on a transform is worth more threads
 TOGETHER = 8  # blocks of a signal that are transformed in one call, which then computes several in each vector
@@ -32,10 +34,38 @@ def fft_is_faster(x_shape: tuple[int, ...], h_shape: tuple[int, ...], dtype: Any
     if taps < 16 or dtype.kind not in "fc":
         return False
     axes = long_axes(x_shape, h_shape, out)
-    if blocks := blocks_for(tuple(h_shape[a] for a in axes), tuple(out[a] for a in axes), dtype):
-        return math.prod(out) * float(taps) * dtype.itemsize * DIRECT_SECONDS[len(axes) - 1] > 1.1 * blocks.seconds
+    if dtype.kind == "f" and len(axes) <= 2:
+        direct = math.prod(out) * float(taps) * dtype.itemsize * DIRECT_SECONDS[len(axes) - 1]
+        if direct < CALL:
+            return False
+        sizes = tuple(h_shape[a] for a in axes), tuple(out[a] for a in axes)
+        blocks = worthy_blocks(*sizes, dtype)
+        return direct > 1.1 * (scipy_seconds(*sizes, dtype) if blocks is None else blocks.seconds)
     n = math.prod(a + b - 1 for a, b in zip(x_shape, h_shape, strict=True))
     return math.prod(out) * float(taps) > DIRECT_PER_FFT_STEP * 3 * n * math.log2(max(2, n))
+
+
+def worthy_blocks(h_shape: tuple[int, ...], out: tuple[int, ...], dtype: Any) -> Blocks | None:
+    """Return blocks for this package's transforms, or None where there are none, or SciPy's should take less time.
+
+    That is so where the kernel leaves little of the largest block; the estimates are good up to a half.
+    """
+    blocks = blocks_for(h_shape, out, dtype)
+    if blocks is None or blocks.seconds > 1.5 * scipy_seconds(h_shape, out, dtype):
+        return None
+    return blocks
+
+
+def scipy_seconds(h_shape: tuple[int, ...], out: tuple[int, ...], dtype: Any) -> float:
+    """Estimate the time of `fourier_convolve_scipy` for real arrays, measured beside the constants of `blocks_for`."""
+    whole = [o + m - 1 for o, m in zip(out, h_shape, strict=True)]
+    shape = [min(n, block_length(m, len(out))) for n, m in zip(whole, h_shape, strict=True)]
+    count = math.prod(-(-o // (n - m + 1)) for o, n, m in zip(out, shape, h_shape, strict=True))
+    if fft_steps(whole) < fft_steps(shape) * count:
+        shape, count = whole, 1
+    size = math.prod(shape) * dtype.itemsize
+    far = 1 + min(1.5, size / SCIPY_FAR_BYTES)
+    return (2 * count + 1) * fft_steps(shape) * dtype.itemsize * SCIPY_STEP * far + CALL
 
 
 def long_axes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -102,7 +132,9 @@ def fourier_convolve(x: Any, h: Any, start: tuple[int, ...], out: tuple[int, ...
         The part of the full convolution.
     """
     axes = long_axes(x.shape, h.shape, out)
-    if blocks := blocks_for(tuple(h.shape[a] for a in axes), tuple(out[a] for a in axes), x.dtype):
+    if len(axes) <= 2 and (
+        blocks := worthy_blocks(tuple(h.shape[a] for a in axes), tuple(out[a] for a in axes), x.dtype)
+    ):
         short = [a for a in range(x.ndim) if a not in axes]
         # One number along the other axes, so the only output is number 0.
         x, h = x.squeeze(tuple(short)), h.squeeze(tuple(short))

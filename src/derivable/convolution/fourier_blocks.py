@@ -35,6 +35,7 @@ __all__ = ["Blocks", "blocks_for", "convolve_blocks"]
 # AVX-512 machine, which they meet up to a fifth; only their ratios matter.
 STEP, COPY, TRANSFORM, CALL, FAR_BYTES = 2.3e-11, 5.9e-10, 8.7e-8, 1.28e-5, 1.4e6
 LARGEST_BYTES = 1 << 24  # of one part of a block
+FEW_TURNS = 1 << 17  # up to so many factors are kept for several sizes of a signal's blocks, more for the last one only
 STRIPS = 8  # strips that are read and written together: whole lines of memory, and few pages at a time
 
 
@@ -87,15 +88,25 @@ def blocks_for(h_shape: tuple[int, ...], out: tuple[int, ...], dtype: Any) -> Bl
     return best
 
 
-@functools.lru_cache(16)
 def turns_for(rows: int, columns: int, dtype: Any) -> Any:
     """Return the factors between the two rounds of a signal's transform, strip by strip, as `multiply` takes them."""
-    width = together(dtype)
-    angles = 2 * np.pi * np.outer(np.arange(columns), frequencies(rows)) / (rows * columns)
-    strips = angles.reshape(columns // width, width, rows).transpose(0, 2, 1)
-    factors = np.stack([np.cos(strips), -np.sin(strips)], axis=2).reshape(-1).astype(dtype)
+    keep = few_turns if rows * columns <= FEW_TURNS else many_turns
+    return keep(rows, columns, dtype)
+
+
+def new_turns(rows: int, columns: int, dtype: Any) -> Any:
+    """Compute what `turns_for` returns."""
+    width, n = together(dtype), rows * columns
+    factors = np.empty((columns // width, rows, 2, width), dtype)
+    order = frequencies(rows)[:, None]
+    for s, strip in enumerate(factors):  # one at a time: they may be long
+        angles = 2 * np.pi / n * (order * np.arange(s * width, (s + 1) * width) % n)
+        strip[:, 0], strip[:, 1] = np.cos(angles), -np.sin(angles)
     factors.flags.writeable = False
-    return factors
+    return factors.reshape(-1)
+
+
+few_turns, many_turns = functools.lru_cache(16)(new_turns), functools.lru_cache(1)(new_turns)
 
 
 @functools.lru_cache(4)
@@ -260,11 +271,9 @@ def transform_strips(strips, s, count, data, rows, columns, flat, radices, facto
             multiply(False, rows, strips, strip, turns, s * size + strip)
     for stretch in range(rows // width):
         for strip in range(count):
-            for part in range(0, 2 * width, width):
-                for r, t in square(width):
-                    source = strip * size + (stretch * width + r) * 2 * width + part + t
-                    target = stretch * line + ((s + strip) * width + t) * 2 * width + part + r
-                    turn(data, target, places, 0, strips, source, 2 * width)
+            source = strip * size + stretch * 2 * width * width
+            target = stretch * line + (s + strip) * 2 * width * width
+            turn_square(data, target, strips, source, width, places)
 
 
 @kernel
@@ -274,11 +283,9 @@ def strips_back(strips, s, count, data, rows, columns, flat, radices, factors, s
     size, line = 2 * rows * width, 2 * columns * width
     for stretch in range(rows // width):
         for strip in range(count):
-            for part in range(0, 2 * width, width):
-                for r, t in square(width):
-                    source = stretch * line + ((s + strip) * width + t) * 2 * width + part + r
-                    target = strip * size + (stretch * width + r) * 2 * width + part + t
-                    turn(strips, target, places, 0, data, source, 2 * width)
+            source = stretch * line + (s + strip) * 2 * width * width
+            target = strip * size + stretch * 2 * width * width
+            turn_square(strips, target, data, source, width, places)
     for strip in range(0, count * size, size):
         if flat:
             multiply(True, rows, strips, strip, turns, s * size + strip)
@@ -286,8 +293,12 @@ def strips_back(strips, s, count, data, rows, columns, flat, radices, factors, s
 
 
 @kernel
-def square(width):  # type: ignore[no-untyped-def]
-    """Go through the corners of the squares of ROWS x ROWS in one of width x width."""
-    for r in range(0, width, ROWS):
-        for t in range(0, width, ROWS):
-            yield r, t
+def turn_square(target, i, source, k, width, places):  # type: ignore[no-untyped-def]
+    """Exchange rows and columns of a square of complex numbers, `width` each way, ROWS at a time."""
+    for part in range(0, 2 * width, width):
+        for r in range(0, width, ROWS):
+            for t in range(0, width, ROWS):
+                turn(
+                    target, i + t * 2 * width + part + r, places, 0,
+                    source, k + r * 2 * width + part + t, 2 * width,
+                )  # fmt: skip

@@ -401,7 +401,7 @@ def layer(
 
 def plain_layer(x: Any, weight: Any, bias: Any, groups: int, plan: LayerPlan) -> Any:
     """Compute a convolution of arrays in which there is nothing to check; a small one as directly as it can be."""
-    (x_shape, w_shape, out_shape, place, shape), method, padded, _ = plan
+    (x_shape, w_shape, out_shape, place, shape), method, meets_padding, _ = plan
     x, weight = x.reshape(x_shape), weight.reshape(w_shape)
     stride, before, _, dilation, out = place
     if method == "direct":
@@ -412,7 +412,7 @@ def plain_layer(x: Any, weight: Any, bias: Any, groups: int, plan: LayerPlan) ->
         return result.reshape(shape)
     if method == "bands":
         result = np.empty(out_shape, x.dtype)
-        if bands_at_once(padded, x, weight, bias, result, stride, before, dilation, groups):
+        if bands_at_once(meets_padding, x, weight, bias, result, stride, before, dilation, groups):
             return result.reshape(shape)
     return run_convolution(x, weight, bias, out, stride, before, dilation, groups).reshape(shape)
 

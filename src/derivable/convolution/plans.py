@@ -25,10 +25,10 @@ __all__ = ["GradientPlan", "LayerPlan", "are_plain", "input_gradient_plan", "ker
 
 
 def are_plain(first: Any, second: Any) -> bool:
-    """Return whether these are NumPy arrays of one floating dtype, contiguous, writeable and not empty."""
+    """Return whether these are NumPy arrays of one floating dtype, contiguous, aligned and writeable."""
     return (
         type(first) is type(second) is np.ndarray
-        and first.dtype is second.dtype
+        and first.dtype == second.dtype
         and first.dtype in FLOATING
         and first.flags.carray
         and second.flags.carray
@@ -42,7 +42,7 @@ class LayerShapes(NamedTuple):
     w_shape: Sizes
     out_shape: Sizes
     place: Geometry
-    shape: Sizes  # of the output, as the caller sees it
+    given_shape: Sizes  # of the output, as the caller gives or gets it
 
 
 @functools.lru_cache(4096)
@@ -50,6 +50,8 @@ def layer_shapes(
     dimensions: int, x_shape: Sizes, w_shape: Sizes, stride: int, padding: int | str, dilation: int, groups: int
 ) -> LayerShapes | None:
     """Return the normal form of a layer's shapes, or None where something is wrong: let the checks say what."""
+    if dimensions not in (1, 2, 3):
+        return None
     try:
         if len(x_shape) not in (dimensions + 1, dimensions + 2) or len(w_shape) != dimensions + 2:
             return None
@@ -79,7 +81,7 @@ class LayerPlan(NamedTuple):
 
     shapes: LayerShapes
     method: str  # "" where there is so much work that it may be shared among threads, or another algorithm
-    padded: bool
+    meets_padding: bool
     zeros: Any  # where there is no bias
 
 

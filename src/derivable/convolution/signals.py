@@ -88,11 +88,12 @@ def convolve(
     """
     if (
         type(x) is type(h) is np.ndarray
-        and x.dtype is h.dtype
+        and x.dtype == h.dtype
         and x.dtype in FLOATING
         and x.flags.carray
-        and (boundary, type(fillvalue), fillvalue, method) == ("fill", int, 0, "auto")
-        and type(mode) is str
+        and type(mode) is type(boundary) is type(method) is str
+        and type(fillvalue) is int
+        and (boundary, fillvalue, method) == ("fill", 0, "auto")
     ):
         plan = plain_plan(x.shape, h.shape, mode, x.dtype)
         if plan is not None:

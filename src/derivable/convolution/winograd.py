@@ -76,8 +76,8 @@ TILES_TURNED = 14  # of a line, whose numbers are turned round together for the 
 CHANNELS_AHEAD_OF_U = 4  # channels between the one whose transformed kernel is written and the one asked for
 CHANNELS_AHEAD_OF_W = 8  # channels between the one whose kernel is read backwards and the one asked for
 
-# The error of an output is at most ERROR[m] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The factor
-# is the square of the largest row sum of |A| |G| |B|: how far the sums in between can exceed the outputs.
+# The error of an output is at most ERROR[kind] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The
+# factor is the square of the largest row sum of |A| |G| |B|: how far the sums in between can exceed the outputs.
 ERROR: dict[int, float] = {}
 
 
