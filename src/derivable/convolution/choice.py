@@ -102,7 +102,7 @@ def costs(
         )
         result["sliding"] += 2 * math.prod(w_shape) + 30000
         # Few positions do not pay for packing the kernel, which is then read as it lies.
-        kernel_cost = 1.0 if implicit.is_few(vectors, taps, panels * ROWS * channels * taps) else 2.0
+        kernel_cost = 1.5 if implicit.is_few(vectors, taps, panels * ROWS * channels * taps) else 2.0
         result["implicit"] = multiply + pack * vectors * channels * taps * groups
         result["implicit"] += kernel_cost * math.prod(w_shape) + 30000
         if filterable(w_shape, stride, dilation):
@@ -143,7 +143,7 @@ def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, size:
         multiply = 1.4 * n * n * panels * ROWS * channels * -(-tiles // lanes)
         inputs = channels * groups * (50 * lines + 0.7 * size * n * n * tiles)
         outputs = out_channels * (43 * lines + 0.2 * size * n * n * tiles)
-        result[m] = multiply + inputs + outputs + (3 + 1.2 * size) * n * n * panels * channels + 110000
+        result[m] = multiply + inputs + outputs + (4 + 1.4 * size) * n * n * panels * channels + 110000
     return result
 
 
@@ -261,7 +261,8 @@ def choose_transposed(
     if stride == (1, 1, 1):
         turned_shape = (channels * groups, out_channels // groups, *w_shape[2:])
         estimates = costs(g_shape, turned_shape, sizes, stride, dilation, groups, dtype)
-        estimates["implicit"] *= 1.15  # it reads the kernel backwards
+        if math.prod(w_shape[2:]) > 1:
+            estimates["implicit"] *= 1.15  # it reads the kernel backwards
         if channels < ROWS:
             estimates["columns"] = columns_cost(g_shape, w_shape, groups, dtype)
         return min(estimates, key=estimates.__getitem__)
