@@ -82,8 +82,8 @@ NOTES: dict[str, str] = {
         "A matrix product near the peak that the peer reaches, too. Tried: packed blocks, shifted rows, bands."
     ),
     "3x3 512": (
-        "2.4 million weights meet 49 positions, which fill 49 of 64 lanes in float32, so that the definition can reach 77 per cent "
-        "of the peak at most, and 49 of 56 in float64. To read the weights once takes 0.4 and 0.7 ms; the rest of the loss is "
+        "2.4 million weights meet 49 positions. Lying in the lanes these fill 49 of 64 in float32, so that the definition can reach "
+        "77 per cent of the peak at most, and 49 of 56 in float64. To read the weights once takes 0.4 and 0.7 ms; the rest of the loss is "
         "in turning them round or transforming them for so few positions. Tried: packed blocks; minimal filtering with tiles of 4 x 4, and "
         "of 2 x 2, which is measured here; the weights read as they lie (a fifth to a third less time than packed); asking for the next numbers of "
         "each row, and for the next eight rows (no gain); and looking for infinities in the 25,000 outputs instead of the weights, which saved "

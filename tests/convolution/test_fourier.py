@@ -198,7 +198,7 @@ def test_kernels_that_leave_little_of_a_block_are_left_to_scipy():
 def test_each_process_may_be_the_first_to_take_a_dtype(tmp_path):
     """Machine code of one dtype on disk is no hindrance to compile another."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(dv.__file__).parents[1])}
-    for dtype in ("float64", "float32", "float32"):
+    for dtype in ("float64", "float32"):
         program = f"""
 import numpy as np, derivable as dv
 x, h = np.ones((40, 50), {dtype!r}), np.ones((9, 9), {dtype!r})
