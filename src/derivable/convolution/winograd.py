@@ -116,8 +116,8 @@ def filtering(m: int, points: tuple[Any, ...], taps: int = 3) -> tuple[list[list
     return a, g, b
 
 
-# For m = 4 the usual points are 0, 1, -1, 2, -2. These make a third of the error, at the same cost: see the chapter.
 SPREAD = 3  # the kind of tiles for the gradient in the input with stride 2; else the kind is m
+# For m = 4 the usual points are 0, 1, -1, 2, -2. These make a third of the error, at the same cost: see the chapter.
 POINTS = {2: (0, 1, -1), 4: (0, Fraction(5, 8), Fraction(-5, 8), Fraction(3, 2), Fraction(-3, 2))}
 A, G, B = {}, {}, {}
 for outputs, chosen_points in POINTS.items():
@@ -412,20 +412,9 @@ def output_part(  # type: ignore[no-untyped-def]
             rows = min(ROWS, per_group - q * ROWS)
             place = start_of_w + q * ROWS * steps[0]
             transform_kernel(
-                w,
-                place,
-                rows,
-                steps,
-                channels,
-                depth,
-                kind,
-                n,
-                u,
-                (q - first) * size_of_panel,
-                pitch_of_u,
-                taps,
-                offsets,
-            )
+                w, place, rows, steps, channels, depth, kind, n, u, (q - first) * size_of_panel, pitch_of_u,
+                taps, offsets,
+            )  # fmt: skip
         for p in range(t0, t1, width):
             count = min(width, t1 - p)
             vectors = (count + lane - 1) // lane
