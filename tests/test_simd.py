@@ -233,7 +233,7 @@ for sizes, taps in (((300,), (90,)), ((40, 50), (9, 11))):
 SMALL = {
     "output": winograd.A[4], "input": winograd.B[4], "kernel": winograd.G[4], "output of 2": winograd.A[2],
     "input of 2": winograd.B[2], "no pairs": np.array([[1.0, -1.0, 0.5], [0.0, 2.0, 3.0]]),
-    "gradient": winograd.A_BACK, "a row in two pairs": np.array([[1.0, 1, 1], [1, -1, -1], [1, -1, 1], [1, 1, 1]]),
+    "gradient": winograd.A_BACK[4], "a row in two pairs": np.array([[1.0, 1, 1], [1, -1, -1], [1, -1, 1], [1, 1, 1]]),
     "a column in two pairs": np.array([[1.0, 1, 1], [1, -1, -1], [1, 1, 1]]),
     "nothing even": np.array([[0.0, 1, 0], [0, -1, 0], [0, 0, 0]]),
 }  # fmt: skip
@@ -258,6 +258,104 @@ def test_sandwich_is_a_product_from_both_sides_in_each_lane(matrix, dtype, rows)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("kind", [2, 4, winograd.STRIDED])
+def test_sandwich_of_rows_turns_them_round(kind, backwards, dtype):
+    rng = np.random.default_rng(0)
+    matrix, count, panels, row_pitch = winograd.G[kind], 3, 2, 31
+    (m, n), step = matrix.shape, 7 * row_pitch * simd.ROWS
+    source = numbers(rng, count * step + 40, dtype)
+    pitch = count * simd.ROWS + 5
+    panel = m * m * pitch + 3
+    target = np.full(2 + panels * panel, np.nan, dtype)
+    first = 20 if backwards else 11
+    run_small(simd.sandwich_rows(matrix, backwards))(
+        count, panels, source, first, row_pitch, step, target, 2, pitch, panel
+    )
+    got = target[2:].reshape(panels, panel)[:, : m * m * pitch].reshape(panels, m * m, pitch)
+    order = np.arange(n * n).reshape(n, n) * (-1 if backwards else 1)
+    for q in range(panels):
+        for k in range(count):
+            for r in range(simd.ROWS):
+                block = source[first + k * step + (q * simd.ROWS + r) * row_pitch + order].astype(np.float64)
+                want = (matrix @ block @ matrix.T).reshape(-1)
+                np.testing.assert_allclose(got[q, :, k * simd.ROWS + r], want, rtol=0, atol=100 * np.finfo(dtype).eps)
+    assert np.isnan(got[:, :, count * simd.ROWS :]).all(), "nothing else is written"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", [2, 4, winograd.STRIDED, winograd.SPREAD])
+def test_sandwich_joined_writes_rows(kind, dtype):
+    rng = np.random.default_rng(0)
+    matrix, count, first = winograd.A[kind], 2, dtype(0.5)
+    (m, n), length = matrix.shape, count * lanes(dtype)
+    source = numbers(rng, 3 + n * n * (length + 5), dtype)
+    target = np.full(7 + m * (m * length + 9), np.nan, dtype)
+    compute = run_small(simd.sandwich_joined(matrix))
+    arguments = (count, source, 3, n * (length + 5), length + 5, first, target, 7, m * length + 9)
+    total = np.zeros(lanes(dtype), dtype)
+    compute(*arguments, total)
+    blocks = source[3:].reshape(n, n, length + 5)[:, :, :length].astype(np.float64)
+    want = np.einsum("pi,ijt,qj->ptq", matrix, blocks, matrix).reshape(m, -1) + 0.5
+    got = target[7:].reshape(m, m * length + 9)
+    np.testing.assert_allclose(got[:, : m * length], want, rtol=0, atol=400 * np.finfo(dtype).eps)
+    assert np.isnan(got[:, m * length :]).all(), "nothing else is written"
+    assert (total == 0).all()
+    source[3 + lanes(dtype) + 1] = np.inf  # of the second vector, lane 1
+    with np.errstate(invalid="ignore"):
+        compute(*arguments, total)
+    assert list(np.flatnonzero(total != 0)) == [1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("kind", [4, winograd.STRIDED])
+def test_sandwich_turned_writes_each_lane_into_a_row(kind, add, dtype):
+    rng = np.random.default_rng(0)
+    matrix, count, step = winograd.A_BACK[kind], 2, 13
+    (m, n), length = matrix.shape, count * lanes(dtype)
+    source, before = numbers(rng, 3 + n * n * (length + 5), dtype), numbers(rng, 7 + length * step, dtype)
+    target, total = before.copy(), np.zeros(lanes(dtype), dtype)
+    run_small(simd.sandwich_turned(matrix))(count, source, 3, n * (length + 5), length + 5, target, 7, step, add, total)
+    blocks = source[3:].reshape(n, n, length + 5)[:, :, :length].astype(np.float64)
+    want = np.einsum("pi,ijt,qj->tpq", matrix, blocks, matrix).reshape(length, -1)
+    got, old = target[7:].reshape(length, step), before[7:].reshape(length, step)
+    want = want + old[:, : m * m] if add else want
+    np.testing.assert_allclose(got[:, : m * m], want, rtol=0, atol=400 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(got[:, m * m :], old[:, m * m :], "nothing else is written")
+    assert (total == 0).all()
+    source[3 + 1] = np.nan
+    run_small(simd.sandwich_turned(matrix))(count, source, 3, n * (length + 5), length + 5, target, 7, step, add, total)
+    assert list(np.flatnonzero(np.isnan(total))) == [1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("vectors", [1, 2, 3])
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_multiply_entries_is_one_tile_after_another(panels, vectors, add, dtype):
+    rng = np.random.default_rng(0)
+    entries, depth, width = 3, 5, vectors * lanes(dtype)
+    a_entry, b_entry, pitch = depth * simd.ROWS + 3, depth * width + 5, width + 2
+    a_panel, c_entry = entries * a_entry + 1, simd.ROWS * pitch
+    c_panel = entries * c_entry + 4
+    a, b = numbers(rng, 2 + panels * a_panel, dtype), numbers(rng, 6 + entries * b_entry, dtype)
+    c = numbers(rng, 9 + panels * c_panel, dtype)
+    got, want = c.copy(), c.copy()
+    simd.multiply_entries(
+        entries, panels, depth, vectors, a, 2, a_panel, a_entry, b, 6, b_entry, got, 9, c_panel, c_entry, pitch, add
+    )
+    for q in range(panels):
+        for e in range(entries):
+            simd.multiply_tile_plain(
+                depth, vectors, a, 2 + q * a_panel + e * a_entry, b, 6 + e * b_entry,
+                want, 9 + q * c_panel + e * c_entry, pitch, simd.ROWS, width, add, b, 0, 0,
+            )  # fmt: skip
+    close(got, want, dtype, depth)
+    assert not np.array_equal(got, c)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("step", [2, 4])
 def test_along_multiplies_overlapping_pieces_of_a_row(step, dtype):
     rng = np.random.default_rng(0)
@@ -274,7 +372,9 @@ def test_along_multiplies_overlapping_pieces_of_a_row(step, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("kind", "columns"), [(2, None), (4, None), (winograd.SPREAD, 5), (2, 3)])
+@pytest.mark.parametrize(
+    ("kind", "columns"), [(2, None), (4, None), (winograd.SPREAD, 5), (winograd.STRIDED, None), (2, 3)]
+)
 def test_across_multiplies_from_the_left_in_each_lane(kind, columns, dtype):
     rng = np.random.default_rng(0)
     matrix, count = winograd.B[kind], 2

@@ -51,10 +51,10 @@ NOTES: dict[str, str] = {
         "where they belong (half the time of the others, measured here)."
     ),
     "stride 2": (
-        "With stride 2 minimal filtering takes 25 products for 36, where with stride 1 it takes 36 for 144. Tried: packed blocks; rows sorted by their "
-        "remainder and read where they lie (the same time); a tile of output rows (four times slower); minimal filtering with 2 x 2 "
-        "outputs (the same time forward, a quarter to a third less for the gradient in the input, where it is measured here) and with "
-        "4 x 4 (slower). Packing every other number costs more than packing rows."
+        "With stride 2 minimal filtering takes 25 products for 36, where with stride 1 it takes 36 for 144, and its transforms move as much. Tried: "
+        "packed blocks; rows sorted by their remainder and read where they lie (the same time); a tile of output rows (four times slower); minimal "
+        "filtering with 2 x 2 outputs (an eighth less time, measured here); with 4 x 4 outputs (slower); fewer panels of the transformed kernel at a time, so "
+        "that they stay near (5 per cent, measured here); smaller blocks of tiles, for which the kernel is transformed more often (a tenth slower)."
     ),
     "LeNet conv1": (
         "Some microseconds of work: half of a call is Python's, before and after. Tried: the definition, a tile of output rows "
@@ -82,17 +82,16 @@ NOTES: dict[str, str] = {
         "A matrix product near the peak that the peer reaches, too. Tried: packed blocks, shifted rows, bands."
     ),
     "3x3 512": (
-        "2.4 million weights meet 49 positions. Lying in the lanes these fill 49 of 64 in float32, so that the definition can reach "
-        "77 per cent of the peak at most, and 49 of 56 in float64. To read the weights once takes 0.4 and 0.7 ms; the rest of the loss is "
-        "in turning them round or transforming them for so few positions. Tried: packed blocks; minimal filtering with tiles of 4 x 4, and "
-        "of 2 x 2, which is measured here; the weights read as they lie (a fifth to a third less time than packed); asking for the next numbers of "
-        "each row, and for the next eight rows (no gain); and looking for infinities in the 25,000 outputs instead of the weights, which saved "
-        "a quarter."
+        "2.4 million weights meet 49 positions, which are one vector of tiles in float32 and two in float64. To read the weights once takes 0.4 and 0.7 ms, and "
+        "that adds to the time of the products: the first cache waits for a dozen lines at a time, which are not enough for memory so far away. In the gradient in the "
+        "input the weights lie in short pieces. Tried: packed blocks; the definition on weights read as they lie; minimal filtering with tiles of 4 x 4, and of "
+        "2 x 2 with all transformed weights of a panel at once; the same in blocks of channels, turned round in registers (a third less time, measured here); "
+        "asking in the products for the next block's weights (no gain in float32, slower in float64); four, eight and sixteen panels at a time, so that longer "
+        "pieces are read in order (no gain); the transformed weights channel by channel (slower)."
     ),
     "3x3 256": (
-        "The gradient in the input reads the kernel backwards, in pieces that lie a channel's kernels apart, and only 196 positions share the "
-        "transform of each kernel. Tried: packed blocks; tiles of 2 x 2 and of 4 x 4; eight channels' kernels turned round at once and asked for in "
-        "time (a tenth to a third less time, measured here)."
+        "Only 196 positions share the transform of each kernel. Tried: packed blocks; tiles of 2 x 2 and of 4 x 4; the sum cut into blocks of channels, and "
+        "the taps turned round in registers (a quarter less time, measured here)."
     ),
     "signal": (
         "The FFT's own speed decides. Tried: a tile of output rows; a library's transforms of blocks; one transform where the "

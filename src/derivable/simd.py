@@ -49,6 +49,7 @@ __all__ = [
     "lanes",
     "move",
     "move_every_other",
+    "multiply_entries",
     "multiply_places",
     "multiply_rows",
     "multiply_shifted",
@@ -56,6 +57,9 @@ __all__ = [
     "multiply_tile_plain",
     "peak",
     "sandwich",
+    "sandwich_joined",
+    "sandwich_rows",
+    "sandwich_turned",
     "sum_sizes",
     "sum_taps",
     "turn",
@@ -137,6 +141,20 @@ def multiply_tile_plain(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, column
             for k in range(depth):
                 total += a[ia + k * ROWS + i] * b[ib + k * width + j]
             c[ic + i * pitch + j] = c[ic + i * pitch + j] + total if add else total
+
+
+@kernel
+def multiply_entries_plain(  # type: ignore[no-untyped-def]
+    entries, panels, depth, vectors, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add
+):
+    """Multiply packed panels for several entries: the same as `multiply_entries`, as loops."""
+    width = vectors * lanes(b)
+    for e in range(entries):
+        for q in range(panels):
+            multiply_tile_plain(
+                depth, vectors, a, ia + q * a_panel + e * a_entry, b, ib + e * b_entry,
+                c, ic + q * c_panel + e * c_entry, pitch, ROWS, width, add, b, 0, 0,
+            )  # fmt: skip
 
 
 @kernel
@@ -371,6 +389,30 @@ class Emitter:
             result[k] = self.multiply_add(odd, self.constant(-factor), even)
         return [self.sum_of(matrix[i], vectors) if row is None else row for i, row in enumerate(result)]
 
+    def turned(self, rows: list[Any]) -> list[Any]:
+        """Return the columns of a square block that is given by its rows, a power of two of them.
+
+        If the vectors are longer than that, they hold several blocks side by side, and so does the result.
+        """
+        size, lanes = len(rows), rows[0].type.count
+        # Interleave row r with row r + size / 2, as often as it takes: each round moves one more bit of the index.
+        low, high = (
+            ir.Constant(
+                ir.VectorType(ir.IntType(32), lanes),
+                [t // size * size + t % size // 2 + lanes * (t % 2) + half for t in range(lanes)],
+            )
+            for half in (0, size // 2)
+        )
+        for _ in range(size.bit_length() - 1):
+            halves = list(zip(rows[: size // 2], rows[size // 2 :], strict=True))
+            rows = [self.builder.shuffle_vector(a, b, choice) for a, b in halves for choice in (low, high)]
+        return rows
+
+    def piece(self, vector: Any, start: int, count: int) -> Any:
+        """Return `count` lanes of a vector as a shorter one."""
+        places = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(start, start + count)))
+        return self.builder.shuffle_vector(vector, vector, places)
+
     def mask(self, count: Any) -> Any:
         """Return which lanes are less than `count`."""
         i64 = ir.IntType(64)
@@ -408,10 +450,11 @@ class Emitter:
                         self.write_rows(sums, c, pitch, rows, lanes, add=False)
 
     def write_rows(self, sums: list[list[Any]], c: Any, pitch: Any, rows: Any, mask: Any, add: bool) -> None:
-        """Write or add each row that exists, its last vector under `mask` if there is one."""
+        """Write or add each row that exists (all if `rows` is None), its last vector under `mask` if there is one."""
         builder = self.builder
         for i, row in enumerate(sums):
-            with builder.if_then(builder.icmp_signed("<", self.index(i), rows), likely=True):
+            exists = builder.icmp_signed("<", self.index(i), self.index(len(sums)) if rows is None else rows)
+            with builder.if_then(exists, likely=True):
                 base = self.at(c, builder.mul(pitch, self.index(i)))
                 for v, place in enumerate(row):
                     address, value = self.at(base, v * self.lanes), builder.load(place)
@@ -464,10 +507,10 @@ def tile_product(kind: str, vectors: int) -> Any:
                 for place in llvm.lines(vectors):
                     llvm.fetch(llvm.at(b_row, STEPS_AHEAD_OF_B * vectors * llvm.lanes + place), write=False)
             vector = [llvm.load(llvm.at(b_row, v * llvm.lanes)) for v in range(vectors)]
-            for i in range(ROWS):
+            for i, row in enumerate(sums):
                 number = llvm.copies(llvm.at(a_row, places[i]))
                 for v in range(vectors):
-                    builder.store(llvm.multiply_add(number, vector[v], builder.load(sums[i][v])), sums[i][v])
+                    builder.store(llvm.multiply_add(number, vector[v], builder.load(row[v])), row[v])
 
         width = llvm.index(vectors * llvm.lanes)
         places: list[Any] = list(range(ROWS))
@@ -518,6 +561,80 @@ def tile_product(kind: str, vectors: int) -> Any:
     scope = {"product": product}
     exec(f"def named(typing, {', '.join(names)}): return product(typing, {', '.join(names)})", scope)
     return intrinsic(scope["named"])
+
+
+ENTRIES_ARGUMENTS = "entries first panels depth a ia a_panel a_entry b ib b_entry c ic c_panel c_entry pitch add"
+
+
+def entries_product(vectors: int, together: int) -> Any:
+    """Return the intrinsic for the tiles of several entries and panels, `together` panels at a time."""
+    names = ENTRIES_ARGUMENTS.split()
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = dict(zip(names, args, strict=True))
+        kinds = dict(zip(names, signature.args, strict=True))
+        llvm = Emitter(context, builder, kinds["c"].dtype)
+        a, b, c = (llvm.data(kinds[name], value[name], value["i" + name]) for name in ("a", "b", "c"))
+        number = ROWS * together
+        sums = [[cgutils.alloca_once(builder, llvm.vector) for _ in range(vectors)] for _ in range(number)]
+        width = vectors * llvm.lanes
+        panels = builder.sub(value["panels"], value["first"])
+        with (
+            cgutils.for_range(builder, value["entries"]) as entry,
+            cgutils.for_range(builder, builder.sdiv(panels, llvm.index(together))) as some,
+        ):
+            q = builder.add(value["first"], builder.mul(some.index, llvm.index(together)))
+
+            def place(name: str, start: Any, q: Any = q, entry: Any = entry) -> Any:
+                shift = builder.mul(q, value[name + "_panel"])
+                return llvm.at(start, shift, builder.mul(entry.index, value[name + "_entry"]))
+
+            a_tile, c_tile = place("a", a), place("c", c)
+            b_tile = llvm.at(b, builder.mul(entry.index, value["b_entry"]))
+            rows = [
+                builder.add(builder.mul(value["a_panel"], llvm.index(p)), llvm.index(i))
+                for p in range(together)
+                for i in range(ROWS)
+            ]
+            tiles = [llvm.at(c_tile, builder.mul(value["c_panel"], llvm.index(p))) for p in range(together)]
+            for tile in tiles:
+                llvm.fetch_tile(tile, value["pitch"], ROWS, vectors)
+            for row in sums:
+                for variable in row:
+                    builder.store(llvm.zero, variable)
+            # Each panel asks for one line of the next entry's row: it has as many of them as vectors, or fewer.
+            following = builder.add(value["b_entry"], builder.mul(q, llvm.index(llvm.lanes)))
+            with cgutils.for_range(builder, value["depth"]) as step:
+                a_row = llvm.at(a_tile, builder.mul(step.index, llvm.index(ROWS)))
+                b_row = llvm.at(b_tile, builder.mul(step.index, llvm.index(width)))
+                for p in range(together):
+                    llvm.fetch(llvm.at(a_row, STEPS_AHEAD_OF_A * ROWS, rows[p * ROWS]), write=False)
+                for line in llvm.lines(vectors):
+                    llvm.fetch(llvm.at(b_row, STEPS_AHEAD_OF_B * width + line), write=False)
+                llvm.fetch(llvm.at(b_row, following), write=False, near=False)
+                vector = [llvm.load(llvm.at(b_row, v * llvm.lanes)) for v in range(vectors)]
+                for i, row in enumerate(sums):
+                    number = llvm.copies(llvm.at(a_row, rows[i]))
+                    for v in range(vectors):
+                        builder.store(llvm.multiply_add(number, vector[v], builder.load(row[v])), row[v])
+            for p, tile in enumerate(tiles):
+                half = sums[p * ROWS : (p + 1) * ROWS]
+                with builder.if_else(value["add"]) as (if_add, if_write):
+                    for branch, add in ((if_add, True), (if_write, False)):
+                        with branch:
+                            llvm.write_rows(half, tile, value["pitch"], None, None, add)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def multiply(  # type: ignore[no-untyped-def]
+        typing, entries, first, panels, depth, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch,
+        add,
+    ):  # fmt: skip
+        check(a, b, c)
+        n = types.intp
+        return types.void(n, n, n, n, a, n, n, n, b, n, n, c, n, n, n, n, types.boolean), emit
+
+    return multiply
 
 
 def plane_tile(lines: int, vectors: int) -> Any:
@@ -712,13 +829,7 @@ def turn_block(typing, target, i, offsets, j, source, k, pitch):  # type: ignore
         places = llvm.data(signature.args[2], args[2], args[3])
         first = llvm.data(signature.args[4], args[4], args[5])
         rows = [llvm.load(llvm.at(first, builder.mul(args[6], llvm.index(r)))) for r in range(ROWS)]
-        # Interleave row r with row r + ROWS / 2, as often as it takes: each round moves one more bit of the index.
-        pairs = [[lane // 2 + ROWS * (lane % 2) + half for lane in range(ROWS)] for half in (0, ROWS // 2)]
-        low, high = (ir.Constant(ir.VectorType(ir.IntType(32), ROWS), pair) for pair in pairs)
-        for _ in range(ROWS.bit_length() - 1):
-            halves = list(zip(rows[: ROWS // 2], rows[ROWS // 2 :], strict=True))
-            rows = [builder.shuffle_vector(a, b, choice) for a, b in halves for choice in (low, high)]
-        for t, row in enumerate(rows):
+        for t, row in enumerate(llvm.turned(rows)):
             llvm.store(row, llvm.at(out, builder.load(llvm.at(places, t))))
         return context.get_dummy_value()
 
@@ -832,6 +943,236 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
     return compute
 
 
+def sandwich_rows(matrix: Any, backwards: bool = False) -> Any:
+    """Return a function that computes matrix @ D @ matrix.T for small square arrays D that lie in rows of memory.
+
+    `compute(count, panels, source, i, row_pitch, step, target, j, pitch, panel)` handles count * panels times ROWS
+    arrays. For k < count, q < panels, r < ROWS, with b = i + k * step + (q * ROWS + r) * row_pitch, entry number t of D
+    stands at source[b + t], or at source[b - t] if `backwards`, and entry number t of the result comes to target[j + q
+    * panel + t * pitch + k * ROWS + r]. So they are turned round on the way, in registers.
+
+    Args:
+        matrix: constant small matrix.
+        backwards: whether the entries of D are read backwards.
+
+    Returns:
+        The function, for compiled code.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    m, n = matrix.shape
+    if numba.config.DISABLE_JIT:
+
+        def plain(count, panels, source, i, row_pitch, step, target, j, pitch, panel):  # type: ignore[no-untyped-def]
+            entries = np.arange(n * n).reshape(n, n) * (-1 if backwards else 1)
+            factor = matrix.astype(source.dtype)
+            for k in range(count):
+                for r in range(panels * ROWS):
+                    product = factor @ source[i + k * step + r * row_pitch + entries] @ factor.T
+                    place = j + r // ROWS * panel + k * ROWS + r % ROWS
+                    target[place : place + (m * m - 1) * pitch + 1 : pitch] = product.reshape(-1)
+
+        return plain
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[2].dtype)
+        llvm.set_lanes(ROWS)
+        count, panels, row_pitch, step, pitch, panel = (args[k] for k in (0, 1, 4, 5, 8, 9))
+        source = llvm.data(signature.args[2], args[2], args[3])
+        target = llvm.data(signature.args[6], args[6], args[7])
+        whole = n * n // ROWS * ROWS
+        with cgutils.for_range(builder, count) as block, cgutils.for_range(builder, panels) as some:
+            shift = builder.mul(builder.mul(some.index, llvm.index(ROWS)), row_pitch)
+            here = llvm.at(source, builder.mul(block.index, step), shift)
+            shift = builder.mul(some.index, panel)
+            there = llvm.at(target, builder.mul(block.index, llvm.index(ROWS)), shift)
+            if backwards:
+                here = llvm.at(here, 1 - n * n)
+            places = [llvm.at(here, builder.mul(row_pitch, llvm.index(r))) for r in range(ROWS)]
+            if backwards:
+                for place in places:
+                    llvm.fetch(llvm.at(place, builder.mul(step, llvm.index(2))), write=False)
+            entries = []
+            for t in range(0, whole, ROWS):
+                entries += llvm.turned([llvm.load(llvm.at(place, t)) for place in places])
+            for t in range(whole, n * n):
+                vector = ir.Constant(llvm.vector, ir.Undefined)
+                for r, place in enumerate(places):
+                    number = builder.load(llvm.at(place, t))
+                    vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), r))
+                entries.append(vector)
+            if backwards:
+                entries.reverse()
+            half = [llvm.combine(matrix, entries[q::n]) for q in range(n)]  # matrix @ D, column by column
+            for p in range(m):
+                for q, vector in enumerate(llvm.combine(matrix, [half[q][p] for q in range(n)])):
+                    llvm.store(vector, llvm.at(there, builder.mul(pitch, llvm.index(p * m + q))))
+        return context.get_dummy_value()
+
+    @intrinsic
+    def compute(typing, count, panels, source, i, row_pitch, step, target, j, pitch, panel):  # type: ignore[no-untyped-def]
+        check(source, target)
+        k = types.intp
+        return types.void(k, k, source, k, k, k, target, k, k, k), emit
+
+    return compute
+
+
+def sandwich_joined(matrix: Any) -> Any:
+    """Return a function like that of `sandwich`, which joins the results of neighbours into rows.
+
+    `compute(count, source, i, row_pitch, pitch, first, target, j, target_pitch, total)` takes its arrays as `sandwich`
+    does; entry (p, q) of the result in lane t of all vectors, plus `first`, comes to target[j + p * target_pitch + t *
+    m + q]. Lane t % lanes of `total`, one vector, grows by 0 times these numbers: it becomes NaN where one is not
+    finite (or their sum is not).
+
+    Args:
+        matrix: constant small matrix of m rows, a power of two.
+
+    Returns:
+        The function, for compiled code.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    m, n = matrix.shape
+    if numba.config.DISABLE_JIT:
+
+        def plain(count, source, i, row_pitch, pitch, first, target, j, target_pitch, total):  # type: ignore[no-untyped-def]
+            for t in range(count * lanes(source)):
+                lines = [source[i + t + p * row_pitch :][: (n - 1) * pitch + 1 : pitch] for p in range(n)]
+                factor = matrix.astype(source.dtype)
+                product = factor @ np.array(lines) @ factor.T + first
+                for p in range(m):
+                    target[j + p * target_pitch + t * m :][:m] = product[p]
+                total[t % lanes(source)] += 0 * product.sum()
+
+        return plain
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[1].dtype)
+        source = llvm.data(signature.args[1], args[1], args[2])
+        target = llvm.data(signature.args[6], args[6], args[7])
+        total = llvm.data(signature.args[9], args[9], llvm.index(0))
+        first = llvm.spread(args[5])
+        low, high = (
+            ir.Constant(
+                ir.VectorType(ir.IntType(32), llvm.lanes),
+                [llvm.lanes // 2 * half + t // 2 + llvm.lanes * (t % 2) for t in range(llvm.lanes)],
+            )
+            for half in (0, 1)
+        )
+
+        def join(vectors: list[Any]) -> list[Any]:
+            """Return the vectors' numbers in turns: the first of each, the second of each ..."""
+            if len(vectors) == 1:
+                return vectors
+            even, odd = join(vectors[::2]), join(vectors[1::2])
+            return [builder.shuffle_vector(a, b, half) for a, b in zip(even, odd, strict=True) for half in (low, high)]
+
+        with cgutils.for_range(builder, args[0]) as block:
+            here = llvm.at(source, builder.mul(block.index, llvm.index(llvm.lanes)))
+            there = llvm.at(target, builder.mul(block.index, llvm.index(llvm.lanes * m)))
+            half = []  # matrix @ D, column by column
+            for q in range(n):
+                place = llvm.at(here, builder.mul(args[4], llvm.index(q)))
+                column = [llvm.load(llvm.at(place, builder.mul(args[3], llvm.index(p)))) for p in range(n)]
+                half.append(llvm.combine(matrix, column))
+            size = first
+            for p in range(m):
+                row = llvm.combine(matrix, [half[q][p] for q in range(n)])
+                for vector in row:
+                    size = builder.fadd(size, vector)
+                line = llvm.at(there, builder.mul(args[8], llvm.index(p)))
+                for k, vector in enumerate(join(row)):
+                    llvm.store(builder.fadd(vector, first), llvm.at(line, k * llvm.lanes))
+            llvm.store(llvm.multiply_add(size, llvm.zero, llvm.load(total)), total)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def compute(typing, count, source, i, row_pitch, pitch, first, target, j, target_pitch, total):  # type: ignore[no-untyped-def]
+        check(source, target, total)
+        k = types.intp
+        return types.void(k, source, k, k, k, source.dtype, target, k, k, total), emit
+
+    return compute
+
+
+def sandwich_turned(matrix: Any) -> Any:
+    """Return a function like that of `sandwich`, which writes the result of each lane into a row of its own.
+
+    `compute(count, source, i, row_pitch, pitch, target, j, step, add, total)` takes its arrays as `sandwich` does;
+    entry number e of the result in lane t of all vectors comes to target[j + t * step + e], or is added to it if `add`.
+    Lane t % lanes of `total`, one vector, grows by 0 times these numbers: it becomes NaN where one is not finite (or
+    their sum is not).
+
+    Args:
+        matrix: constant small matrix of at least three rows.
+
+    Returns:
+        The function, for compiled code.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    m, n = matrix.shape
+    if numba.config.DISABLE_JIT:
+
+        def plain(count, source, i, row_pitch, pitch, target, j, step, add, total):  # type: ignore[no-untyped-def]
+            factor = matrix.astype(source.dtype)
+            for t in range(count * lanes(source)):
+                lines = [source[i + t + p * row_pitch :][: (n - 1) * pitch + 1 : pitch] for p in range(n)]
+                product = (factor @ np.array(lines) @ factor.T).reshape(-1)
+                place = j + t * step
+                target[place : place + m * m] = target[place : place + m * m] + product if add else product
+                total[t % lanes(source)] += 0 * product.sum()
+
+        return plain
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[1].dtype)
+        source = llvm.data(signature.args[1], args[1], args[2])
+        target = llvm.data(signature.args[5], args[5], args[6])
+        total = llvm.data(signature.args[9], args[9], llvm.index(0))
+        size = min(llvm.lanes, 8)  # of the blocks that are turned round
+        with cgutils.for_range(builder, args[0]) as block:
+            first = builder.mul(block.index, llvm.index(llvm.lanes))
+            here = llvm.at(source, first)
+            half = []  # matrix @ D, column by column
+            for q in range(n):
+                place = llvm.at(here, builder.mul(args[4], llvm.index(q)))
+                column = [llvm.load(llvm.at(place, builder.mul(args[3], llvm.index(p)))) for p in range(n)]
+                half.append(llvm.combine(matrix, column))
+            result = [v for p in range(m) for v in llvm.combine(matrix, [half[q][p] for q in range(n)])]
+            sizes = llvm.zero
+            for vector in result:
+                sizes = builder.fadd(sizes, vector)
+            llvm.store(llvm.multiply_add(sizes, llvm.zero, llvm.load(total)), total)
+            rows = [llvm.at(target, builder.mul(builder.add(first, llvm.index(t)), args[7])) for t in range(llvm.lanes)]
+            whole = m * m // size * size
+            pieces = []  # (vector, address)
+            for e in range(0, whole, size):
+                for t, vector in enumerate(llvm.turned(result[e : e + size])):
+                    for lane in range(0, llvm.lanes, size):
+                        pieces.append((llvm.piece(vector, lane, size), llvm.at(rows[lane + t], e)))
+            for e in range(whole, m * m):
+                for t, row in enumerate(rows):
+                    pieces.append((llvm.piece(result[e], t, 1), llvm.at(row, e)))
+            with builder.if_else(args[8]) as (if_add, if_write):
+                with if_add:
+                    for vector, address in pieces:
+                        old = builder.load(builder.bitcast(address, vector.type.as_pointer()))
+                        old.align = llvm.bytes
+                        llvm.store(builder.fadd(old, vector), address)
+                with if_write:
+                    for vector, address in pieces:
+                        llvm.store(vector, address)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def compute(typing, count, source, i, row_pitch, pitch, target, j, step, add, total):  # type: ignore[no-untyped-def]
+        check(source, target, total)
+        k = types.intp
+        return types.void(k, source, k, k, k, target, k, k, types.boolean, total), emit
+
+    return compute
+
+
 def along(matrix: Any, step: int) -> Any:
     """Return a function that multiplies a small matrix with pieces of a row that overlap, one piece in each lane.
 
@@ -936,6 +1277,8 @@ def across(matrix: Any, columns: int | None = None) -> Any:
     return compute
 
 
+entries_1, entries_2, entries_3 = (entries_product(vectors, 1) for vectors in (1, 2, 3))
+pairs_1 = entries_product(1, 2)
 packed_1, packed_2, packed_3 = (tile_product("packed", vectors) for vectors in (1, 2, 3))
 rows_1, rows_2, rows_3 = (tile_product("rows", vectors) for vectors in (1, 2, 3))
 places_1, places_2, places_3 = (tile_product("places", vectors) for vectors in (1, 2, 3))
@@ -980,6 +1323,35 @@ def multiply_tile(depth, vectors, a, ia, b, ib, c, ic, pitch, rows, columns, add
         packed_2(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add, z, iz, z_step)
     else:
         packed_1(depth, a, ia, b, ib, c, ic, pitch, rows, columns, add, z, iz, z_step)
+
+
+@kernel
+def multiply_entries(  # type: ignore[no-untyped-def]
+    entries, panels, depth, vectors, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add
+):
+    """Multiply several packed panels of `a` with one of `b`, for each of several entries, into tiles of `c`.
+
+    The same as calls of `multiply_tile` with the panels at ia + q * a_panel + e * a_entry and ib + e * b_entry and the
+    tile at ic + q * c_panel + e * c_entry, for q < panels and e < entries, with whole tiles. One call costs as much as
+    some twenty steps of a sum, and short sums are what this is for. A tile of one vector has only ROWS sums, fewer
+    than the processor can work on at a time: two of these are computed together.
+    """
+    if vectors == 3:
+        entries_3(
+            entries, 0, panels, depth, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add
+        )
+    elif vectors == 2:
+        entries_2(
+            entries, 0, panels, depth, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add
+        )
+    else:
+        even = panels // 2 * 2
+        pairs_1(entries, 0, even, depth, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add)
+        if even < panels:
+            entries_1(
+                entries, even, panels, depth, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch,
+                add,
+            )  # fmt: skip
 
 
 @kernel
@@ -1091,6 +1463,7 @@ def sum_taps(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first,
 if numba.config.DISABLE_JIT:
     sum_taps, multiply_shifted, multiply_places = sum_taps_plain, multiply_shifted_plain, multiply_places_plain
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
+    multiply_entries = multiply_entries_plain
     correlate_tile = correlate_tile_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain
     sum_sizes = sum_sizes_plain

@@ -29,8 +29,11 @@ def method(request, monkeypatch):
     return "implicit"
 
 
-def geometry(rng, dimensions, method=""):
-    """Return a random layer in normal form: shapes and the arguments that `run_convolution` takes."""
+def geometry(rng, dimensions, method="", step=1):
+    """Return a random layer in normal form: shapes and the arguments that `run_convolution` takes.
+
+    Minimal filtering gets the stride `step`.
+    """
     filtered = method == "winograd"
     groups = int(rng.choice([1, 1, 2, 3]))
     channels, per_group = groups * int(rng.integers(1, 10)), int(rng.integers(1, 19))
@@ -45,7 +48,7 @@ def geometry(rng, dimensions, method=""):
             k, s, d = int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(1, 4))
             p, q = int(rng.integers(0, 5)), int(rng.integers(0, 5))
             if filtered:
-                k, s, d = 3 if axis else k, 1, d if axis == 0 else 1
+                k, s, d = (3, step, 1) if axis else (k, 1 if step == 1 else s, d)
             q = max(q, (k - 1) * d + 1 - n - p)
         sizes.append(n)
         kernel.append(k)
@@ -67,8 +70,8 @@ def arrays(rng, dtype, *shapes):
 @pytest.mark.parametrize("method", WAYS, indirect=True)
 def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
     rng = np.random.default_rng([dimensions, METHODS.index(method)])
-    for _ in range(CASES // 3 if dimensions == 3 else CASES):
-        x_shape, w_shape, out, stride, before, dilation, groups = geometry(rng, dimensions, method)
+    for case in range(CASES // 3 if dimensions == 3 else CASES):
+        x_shape, w_shape, out, stride, before, dilation, groups = geometry(rng, dimensions, method, 1 + case % 2)
         x, w, bias = arrays(rng, dtype, x_shape, w_shape, w_shape[:1])
         g, back = arrays(rng, dtype, (x_shape[0], w_shape[0], *out), (x_shape[1],))
         where = (stride, before, dilation, groups)
@@ -78,6 +81,10 @@ def test_forward_and_gradients_of_random_layers(method, dimensions, dtype):
             (run_input_gradient, (g, w, back, x_shape[2:]), w.size // w_shape[1]),
             (run_kernel_gradient, (g, x, w_shape[2:]), g.size // w_shape[0]),
         ]
+        if method == "winograd" and stride != (1, 1, 1) and not choice.spreadable(w_shape, stride, before, dilation):
+            with pytest.raises(ValueError, match="with stride 1, or with stride 2 of rows and columns and odd padding"):
+                run_input_gradient(g, w, back, x_shape[2:], *where, method)
+            del calls[1]
         for run, values, terms in calls:
             got, want = run(*values, *where, method), run(*values, *where, "direct")
             assert got.dtype == dtype
@@ -320,17 +327,17 @@ for dtype in (np.float32, np.float64):
         (16, (14, 15), 1, 1, 0), (16, (14, 15), 1, 2, 0), (2, (9, 41), 4, 3, 1),
         (9, (15, 34), 3, 2, 1), (2, (8, 7), 3, 2, 3),
     ):
-        spread = (k, s, p % 2) == (3, 2, 1)
-        if method == "winograd" and not spread:
-            k, s = 3, 1
+        if method == "winograd":
+            k, s = 3, min(s, 2)
         out = tuple((n + 2 * p - k) // s + 1 for n in sizes)
         x = rng.standard_normal((2, channels, 1, *sizes)).astype(dtype)
         w = rng.standard_normal((11, channels, 1, k, k)).astype(dtype)
         g = rng.standard_normal((2, 11, 1, *out)).astype(dtype)
         x, w, g, b, c = map(guarded, (x, w, g, np.zeros(11, dtype), np.zeros(channels, dtype)))
         where = ((1, s, s), (0, p, p), (1, 1, 1), 1)
-        run_input_gradient(g, w, c, (1, *sizes), *where, method)
-        if method != "columns" and not (method == "winograd" and spread):
+        if method != "winograd" or s == 1 or p % 2:
+            run_input_gradient(g, w, c, (1, *sizes), *where, method)
+        if method != "columns":
             run_convolution(x, w, b, (1, *out), *where, method)
             run_kernel_gradient(g, x, (1, k, k), *where, method)
 print("fine")
@@ -357,35 +364,38 @@ def test_minimal_filtering_is_correlation_in_fractions(m):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("m", [2, 4])
-def test_winograd_keeps_its_error_bound(m, dtype):
-    rng = np.random.default_rng(m)
-    for channels, kind in ((1, "normal"), (5, "signs"), (40, "normal"), (40, "signs"), (8, "mean"), (16, "spread")):
+@pytest.mark.parametrize("kind", [2, 4, winograd.STRIDED])
+def test_winograd_keeps_its_error_bound(kind, dtype):
+    rng = np.random.default_rng(kind)
+    m, stride, out_sizes = (2, (1, 2, 2), (1, 5, 5)) if kind == winograd.STRIDED else (kind, (1, 1, 1), (1, 9, 10))
+    for channels, sort in ((1, "normal"), (5, "signs"), (40, "normal"), (40, "signs"), (8, "mean"), (16, "spread")):
         x, w = arrays(rng, dtype, (2, channels, 1, 9, 10), (4, channels, 1, 3, 3))
-        if kind == "signs":  # all numbers as large as the largest
+        if sort == "signs":  # all numbers as large as the largest
             x, w = np.sign(x), np.sign(w)
-        elif kind == "mean":
+        elif sort == "mean":
             x += 100
-        elif kind == "spread":
+        elif sort == "spread":
             x *= 10.0 ** rng.integers(-6, 6, x.shape).astype(dtype)
-        out, zero = np.empty((2, 4, 1, 9, 10), dtype), np.zeros(4, dtype)
+        out, zero = np.empty((2, 4, *out_sizes), dtype), np.zeros(4, dtype)
         one = (1, 1, 1)
-        assert winograd.convolution_winograd(x, w, zero, out, (0, 1, 1), one, one, 1, m)
+        assert winograd.convolution_winograd(x, w, zero, out, (0, 1, 1), one, stride, 1, m)
         exact = run_convolution(
-            x.astype(np.float64), w.astype(np.float64), zero.astype(np.float64), (1, 9, 10),
-            one, (0, 1, 1), one, 1, "direct",
+            x.astype(np.float64), w.astype(np.float64), zero.astype(np.float64), out_sizes,
+            stride, (0, 1, 1), one, 1, "direct",
         )  # fmt: skip
         size = float(np.abs(x).max()) * float(np.abs(w).max()) * np.finfo(dtype).eps
         error = np.abs(out - exact).max()
-        assert error <= winograd.ERROR[m] * (channels + 20) * size
+        assert error <= winograd.ERROR[kind] * (channels + 20) * size
         assert error <= 40 * m**2 * np.sqrt(9 * channels) * size  # what the chapter says of ordinary numbers
 
 
 def test_winograd_refuses_other_geometries():
     x, w = np.ones((1, 1, 9, 9)), np.ones((1, 1, 3, 3))
-    with pytest.raises(ValueError, match="3 x 3 kernels with stride 1"):
-        dv.conv2d(x, w, stride=2, method="winograd")
-    with pytest.raises(ValueError, match="3 x 3 kernels with stride 1"):
+    with pytest.raises(ValueError, match="3 x 3 kernels with stride 1 or 2"):
+        dv.conv2d(x, w, stride=3, method="winograd")
+    with pytest.raises(ValueError, match="3 x 3 kernels with stride 1 or 2"):
+        dv.conv2d(x, w, stride=(1, 2), method="winograd")
+    with pytest.raises(ValueError, match="3 x 3 kernels with stride 1 or 2"):
         dv.conv2d(x, w[..., :2], method="winograd")
     with pytest.raises(ValueError, match="stride 1"):
         dv.conv_transpose2d(x, w, stride=2, method="winograd")
@@ -461,6 +471,73 @@ def test_strided_gradients_of_many_channels_are_spread(monkeypatch):
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_channels_with_stride_2_are_filtered(monkeypatch, dtype):
+    kinds = []
+    multiply, turn = winograd.multiply_tiles, winograd.kernel_gradient_winograd
+    monkeypatch.setattr(winograd, "multiply_tiles", lambda *a: kinds.append(a[-1]) or multiply(*a))
+    monkeypatch.setattr(winograd, "kernel_gradient_winograd", lambda *a: kinds.append(a[5]) or turn(*a))
+    rng = np.random.default_rng(0)
+    x, w = arrays(rng, dtype, (1, 128, 13, 14), (128, 128, 3, 3))
+    out = dv.conv2d(x, w, stride=2, padding=1, method="winograd")
+    assert kinds == [winograd.STRIDED]
+    dv.conv_kernel_gradient(out, x, w.shape, stride=2, padding=1)
+    assert kinds == [winograd.STRIDED, (1, 2, 2)]
+    plain = dv.conv2d(x.astype(np.float64), w.astype(np.float64), stride=2, padding=1, method="implicit")
+    np.testing.assert_allclose(out, plain, rtol=0, atol=2000 * np.finfo(dtype).eps * 34)
+    dv.conv2d(x[:, :8].copy(), w[:, :8].copy(), stride=2, padding=1)
+    dv.conv_kernel_gradient(out, x[:, :8].copy(), (128, 8, 3, 3), stride=2, padding=1)
+    assert len(kinds) == 2, "few channels are not"
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["input", "weight", "gradient"])
+def test_what_is_not_finite_stays_where_it_is_with_stride_2(where, bad):
+    rng = np.random.default_rng(0)
+    x, w, g = arrays(rng, np.float64, (1, 12, 1, 21, 22), (10, 12, 1, 3, 3), (1, 10, 1, 11, 11))
+    geometry = (1, 2, 2), (0, 1, 1), (1, 1, 1), 1
+    if where == "input":
+        x[0, 7, 0, 5, 6] = bad
+    elif where == "weight":
+        w[3, 4, 0, 0, 2] = bad
+    else:
+        g[0, 9, 0, 10, 3] = bad
+    bias = np.zeros(10)
+    pairs = [
+        [run_convolution(x, w, bias, (1, 11, 11), *geometry, method) for method in ("winograd", "direct")],
+        [run_kernel_gradient(g, x, (1, 3, 3), *geometry, method) for method in ("winograd", "direct")],
+    ]
+    for got, want in pairs:
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+        finite = np.isfinite(want)
+        np.testing.assert_array_equal(np.isfinite(got), finite)
+        np.testing.assert_allclose(got[finite], want[finite], atol=1e-10)
+
+
+@pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
+@pytest.mark.parametrize("size", [7, 14])
+@pytest.mark.parametrize("rows", [16, 40, 45])
+def test_few_tiles_are_summed_channel_block_by_channel_block(rows, size):
+    """Of a small image all tiles fill one panel, and the sum over many channels is cut into blocks."""
+    rng = np.random.default_rng(size)
+    one, channels = (1, 1, 1), 300
+    for dtype in (np.float32, np.float64):
+        assert channels > winograd.CHANNEL_BYTES // (winograd.ROWS * np.dtype(dtype).itemsize)
+        x, w, g = arrays(rng, dtype, (1, channels, 1, size, size), (rows, channels, 1, 3, 3), (1, rows, 1, size, size))
+        where = one, (0, 1, 1), one, 1
+        wide = [a.astype(np.float64) for a in (x, w, g)]
+        for got, want, terms in (
+            (run_convolution(x, w, np.ones(rows, dtype), (1, size, size), *where, "winograd"),
+             run_convolution(*wide[:2], np.ones(rows), (1, size, size), *where, "direct"), 9 * channels),
+            (run_input_gradient(g, w, np.ones(channels, dtype), (1, size, size), *where, "winograd"),
+             run_input_gradient(wide[2], wide[1], np.ones(channels), (1, size, size), *where, "direct"), 9 * rows),
+            (run_kernel_gradient(g, x, (1, 3, 3), *where, "winograd"),
+             run_kernel_gradient(wide[2], wide[0], (1, 3, 3), *where, "direct"), size**2),
+        ):  # fmt: skip
+            assert_allclose(got, want, rtol=0, atol=2000 * np.finfo(dtype).eps * np.sqrt(terms))
+
+
 def test_costs_prefer_what_is_faster():
     one = (1, 1, 1)
 
@@ -468,6 +545,8 @@ def test_costs_prefer_what_is_faster():
         return choice.choose(x, w, out, stride, one, groups, np.dtype(dtype))
 
     assert choose((1, 64, 1, 56, 56), (64, 64, 1, 3, 3), (1, 56, 56)) == "winograd"
+    assert choose((1, 256, 1, 56, 56), (256, 256, 1, 3, 3), (1, 28, 28), stride=(1, 2, 2)) == "winograd"
+    assert choose((1, 16, 1, 56, 56), (16, 16, 1, 3, 3), (1, 28, 28), stride=(1, 2, 2)) != "winograd"
     assert choose((1, 64, 1, 56, 56), (64, 64, 1, 5, 5), (1, 56, 56)) == "sliding"
     assert choose((1, 512, 1, 14, 14), (512, 512, 1, 5, 5), (1, 14, 14)) == "implicit"
     assert choose((1, 256, 1, 56, 56), (64, 256, 1, 1, 1), (1, 56, 56)) in ("sliding", "implicit")

@@ -7,7 +7,7 @@ The layers and their derivatives call the three functions `run_...` with arrays 
 - `bands`: few channels, a tile of output rows in registers ([`bands`][derivable.convolution.bands]);
 - `sliding`: some channels, a matrix product that reads shifted rows ([`sliding`][derivable.convolution.sliding]);
 - `implicit`: many channels, a matrix product ([`implicit`][derivable.convolution.implicit]);
-- `winograd`: 3 x 3 kernels with stride 1, fewer multiplications ([`winograd`][derivable.convolution.winograd]).
+- `winograd`: 3 x 3 kernels with stride 1 or 2, fewer multiplications ([`winograd`][derivable.convolution.winograd]).
 
 `costs` estimates the time of each from the shapes, and `choose` takes the least. A further algorithm is added here: its
 name to `METHODS`, its cost to `costs`, its call to `run_convolution`.
@@ -106,7 +106,7 @@ def costs(
         result["implicit"] = multiply + pack * vectors * channels * taps * groups
         result["implicit"] += kernel_cost * math.prod(w_shape) + 30000
         if filterable(w_shape, stride, dilation):
-            result["winograd"] = min(tile_costs(x_shape, w_shape, out, groups, dtype.itemsize).values())
+            result["winograd"] = min(tile_costs(x_shape, w_shape, out, stride, groups, dtype.itemsize).values())
     return result
 
 
@@ -123,27 +123,33 @@ def columns_cost(g_shape: Triple, w_shape: Triple, groups: int, dtype: Any) -> f
 
 
 def filterable(w_shape: Triple, stride: Triple, dilation: Triple) -> bool:
-    """Return whether minimal filtering can compute the layer: 3 x 3 taps, next to each other, with stride 1."""
-    return w_shape[3:] == (3, 3) and tuple(stride[1:]) == tuple(dilation[1:]) == (1, 1)
+    """Return whether minimal filtering can compute the layer: 3 x 3 taps, next to each other, with stride 1 or 2."""
+    return w_shape[3:] == (3, 3) and tuple(stride[1:]) in ((1, 1), (2, 2)) and tuple(dilation[1:]) == (1, 1)
 
 
-def tile_costs(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, size: int) -> dict[int, float]:
-    """Estimate the time of minimal filtering with tiles of m x m outputs, in the steps of `costs`, by m.
+def tile_costs(
+    x_shape: Triple, w_shape: Triple, out: Triple, stride: Triple, groups: int, size: int
+) -> dict[int, float]:
+    """Estimate the time of minimal filtering with each kind of tiles, in the steps of `costs`.
 
-    The transforms go by lines of tiles and wait for memory: what a number costs grows with its `size` in bytes. The
-    constants are fitted to some 100 layers; the same lines are counted for inputs and outputs.
+    The transforms of inputs and outputs go by lines, and wait for memory: what a number costs grows with its `size` in
+    bytes. The constants are fitted to some 120 layers.
     """
     result, lanes = {}, VECTOR_BYTES // size
     out_channels, channels = w_shape[0], w_shape[1] * w_shape[2]
     panels = groups * -(-(out_channels // groups) // ROWS)
-    for m in winograd.POINTS:
-        n, high, wide = m + 2, -(-out[1] // m), -(-out[2] // m)
-        images = x_shape[0] * out[0]
-        tiles, lines = images * high * wide, images * high * n * -(-wide // lanes)
-        multiply = 1.4 * n * n * panels * ROWS * channels * -(-tiles // lanes)
-        inputs = channels * groups * (50 * lines + 0.7 * size * n * n * tiles)
-        outputs = out_channels * (43 * lines + 0.2 * size * n * n * tiles)
-        result[m] = multiply + inputs + outputs + (4 + 1.4 * size) * n * n * panels * channels + 110000
+    images = x_shape[0] * out[0]
+    for kind in (winograd.STRIDED,) if stride[1] == 2 else winograd.POINTS:
+        n, _, _, m = winograd.SIZES[kind]
+        high, wide = -(-out[1] // m), -(-out[2] // m)
+        tiles = images * high * wide
+        vectors = -(-tiles // lanes)
+        multiply = 1.2 * n * n * panels * ROWS * channels * vectors
+        inputs = channels * groups * (57 * images * high * n * -(-wide // lanes) + 0.4 * size * n * n * tiles)
+        rows = images * high * m * -(-wide * m // lanes)
+        outputs = out_channels * (43 * rows + 0.014 * size * n * n * vectors * lanes)
+        kernel = (0.8 * n * n + 0.14 * 9 * ROWS) * size * panels * channels
+        result[kind] = multiply + inputs + outputs + kernel + 100000
     return result
 
 
@@ -168,8 +174,8 @@ def spread_pays(g_shape: Triple, w_shape: Triple, groups: int, dtype: Any) -> bo
 
 @functools.lru_cache(4096)
 def tile_size(x_shape: Triple, w_shape: Triple, out: Triple, groups: int, dtype: Any) -> int:
-    """Return the m of the cheaper tiles."""
-    estimates = tile_costs(x_shape, w_shape, out, groups, dtype.itemsize)
+    """Return the m of the cheaper tiles for a layer with stride 1."""
+    estimates = tile_costs(x_shape, w_shape, out, (1, 1, 1), groups, dtype.itemsize)
     return min(estimates, key=estimates.__getitem__)
 
 
@@ -288,7 +294,7 @@ def choose_kernel_gradient(
         return "sliding"
     # One line of tiles must fit the memory that is allowed.
     line = 9 * g_shape[4] * max(channels, per_group) * dtype.itemsize
-    filtered = filterable(w_shape, stride, dilation) and stride[0] == 1
+    filtered = filterable(w_shape, stride, dilation) and (stride[1] == 1 or min(channels, per_group) >= 96)
     return "winograd" if filtered and line <= winograd.MOST_BYTES else "implicit"
 
 
@@ -316,8 +322,8 @@ def check_method(
         return
     if method == "winograd" and not filterable(w_shape, stride, dilation):
         raise ValueError(
-            f"method 'winograd' computes 3 x 3 kernels with stride 1 and dilation 1, got kernel sizes {w_shape[2:]}, "
-            f"stride {tuple(stride)}, dilation {tuple(dilation)}: use 'implicit'"
+            f"method 'winograd' computes 3 x 3 kernels with stride 1 or 2 and dilation 1, got kernel sizes "
+            f"{w_shape[2:]}, stride {tuple(stride)}, dilation {tuple(dilation)}: use 'implicit'"
         )
     if dtype.char not in "fd":
         raise ValueError(f"method {method!r} computes float32 and float64, got {dtype}: use 'direct'")
@@ -339,7 +345,7 @@ def run_convolution(
     late = False
     if chosen == "winograd":
         check_method(chosen, x.dtype, True, w.shape, stride, dilation)
-        m = tile_size(x.shape, w.shape, out, groups, x.dtype)
+        m = tile_size(x.shape, w.shape, out, groups, x.dtype) if stride[2] == 1 else 2
         if winograd.convolution_winograd(x, w, bias, result, before, dilation, stride, groups, m):
             return result
         chosen = method = without_winograd(x.shape, w.shape, out, stride, dilation, groups, x.dtype)
@@ -395,8 +401,7 @@ def run_input_gradient(
         if chosen not in ("direct", "winograd", "columns") and not late and not finite(w):
             chosen = "direct"
     elif method != "columns":
-        taken = (1, 1, 1) if spread else stride  # by `check_method`, which asks for stride 1
-        check_method(method, g.dtype, method in ("direct", "winograd") or finite(w), w.shape, taken, dilation)
+        check_method(method, g.dtype, method in ("direct", "winograd") or finite(w), w.shape, stride, dilation)
     if chosen == "winograd":
         if tuple(stride) != (1, 1, 1) and not spread:
             raise ValueError(
@@ -453,15 +458,12 @@ def run_kernel_gradient(
     channels = x.shape[1] // groups
     result = np.empty((g.shape[1], channels, *kernel_sizes), dtype=x.dtype)
     work = g.size * (result.size // result.shape[0])
-    filtered = filterable(result.shape, stride, dilation) and stride[0] == 1
     if method != "auto":
         check_method(method, x.dtype, True, result.shape, stride, dilation)
-        if method == "winograd" and not filtered:
-            raise ValueError("method 'winograd' computes gradients in the kernel with stride 1: use 'implicit'")
     else:
         method = choose_kernel_gradient(g.shape, result.shape, stride, dilation, groups, x.dtype)
     if method == "winograd":
-        if winograd.kernel_gradient_winograd(g, x, result, before, dilation, groups):
+        if winograd.kernel_gradient_winograd(g, x, result, before, dilation, stride, groups):
             return result
         method = "implicit"
     if method == "sliding":

@@ -15,10 +15,11 @@ The work is done block by block of tiles:
    large and NEAR_BYTES where that is enough, in the order that the micro-kernel reads;
 2. for a few panels of out channels, the kernel is transformed into `u`, multiplied with `v` entry by entry, and the
    products transformed back and written. `u` is read once for each panel of tiles: beside a small input it stays in
-   the core's own cache, beside a large one it comes from further away, line after line. It is never kept.
+   the core's own cache, beside a large one it comes from further away, line after line. It is never kept. Where all
+   tiles fill one panel, `u` has some channels of two panels only, whose products are added up.
 
-The gradient in the input with stride 2 goes the same way, with tiles of 4 x 4 inputs out of 3 x 3 numbers of the
-gradient: 25 multiplications instead of 36.
+With stride 2 the tiles have 2 x 2 outputs and read 5 x 5 numbers, and those of the gradient in the input 4 x 4 inputs
+and 3 x 3 numbers of the gradient: 25 multiplications instead of 36.
 
 These are all the buffers there are. A kernel with depth, (KD, 3, 3), is read as KD times as many channels.
 
@@ -49,8 +50,11 @@ from derivable.simd import (
     ask_to_write,
     clear,
     lanes,
-    multiply_tile,
+    multiply_entries,
     sandwich,
+    sandwich_joined,
+    sandwich_rows,
+    sandwich_turned,
     seconds_of,
     turn,
 )
@@ -68,13 +72,14 @@ __all__ = [
 
 MOST_BYTES = 1 << 23  # the transformed input of one block, at most
 NEAR_BYTES = 1 << 21  # the same, as long as the blocks are not too small: it then stays in the core's own cache
-LEAST_PANELS = 4  # of tiles in a block, each of which transforms the kernel anew
+LEAST_PANELS = 8  # of tiles in a block, each of which transforms the kernel anew
 LEAST_TILES = 96  # of the gradient in the kernel in a block, each of which adds to the whole gradient
 U_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels, at most, but two panels in any case
+NEAR_U_BYTES = 7 << 18  # the same, where that is enough for four panels or more
 SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
 TILES_TURNED = 14  # of a line, whose numbers are turned round together for the gradient in the kernel
-CHANNELS_AHEAD_OF_U = 4  # channels between the one whose transformed kernel is written and the one asked for
-CHANNELS_AHEAD_OF_W = 8  # channels between the one whose kernel is read backwards and the one asked for
+PLANE_BYTES = 1 << 16  # a channel of the input, at most, whose rows are copied with their padding first
+CHANNEL_BYTES = 1 << 12  # an entry of the transformed kernel of one panel, where a panel of tiles is all there is
 
 # The error of an output is at most ERROR[kind] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The
 # factor is the square of the largest row sum of |A| |G| |B|: how far the sums in between can exceed the outputs.
@@ -116,7 +121,7 @@ def filtering(m: int, points: tuple[Any, ...], taps: int = 3) -> tuple[list[list
     return a, g, b
 
 
-SPREAD = 3  # the kind of tiles for the gradient in the input with stride 2; else the kind is m
+STRIDED, SPREAD = 5, 3  # the kinds of tiles with stride 2, forward and for the gradient in the input; else m
 # For m = 4 the usual points are 0, 1, -1, 2, -2. These make a third of the error, at the same cost: see the chapter.
 POINTS = {2: (0, 1, -1), 4: (0, Fraction(5, 8), Fraction(-5, 8), Fraction(3, 2), Fraction(-3, 2))}
 A, G, B = {}, {}, {}
@@ -124,34 +129,49 @@ for outputs, chosen_points in POINTS.items():
     exact = filtering(outputs, chosen_points)
     A[outputs], G[outputs], B[outputs] = (np.array([[float(v) for v in row] for row in part]) for part in exact)
 
-# For the gradient in the kernel the roles change: 3 outputs, and the 4 x 4 numbers of `g` in a tile are the taps.
-A_BACK, G_BACK, B_BACK = (np.array([[float(v) for v in r] for r in part]) for part in filtering(3, POINTS[4], taps=4))
-
-# The gradient in the input with stride 2: every other input meets the first and the last tap, F(2, 2), the rest the one
-# in the middle, which takes two products for two inputs. So 5 products make 4 inputs' gradients out of 3 numbers.
+# With stride 2 the inputs with even numbers meet the first and the last tap, F(2, 2), and those with odd numbers the
+# one in the middle, which takes two products for two outputs. So 5 products make 2 outputs out of 5 inputs. In the
+# gradient in the input they change places: 5 products make 4 inputs' gradients out of 3 numbers.
 EVEN_A, EVEN_G, EVEN_B = (np.array([[float(v) for v in r] for r in part]) for part in filtering(2, (0, 1), taps=2))
-A[SPREAD], G[SPREAD], B[SPREAD] = np.zeros((4, 5)), np.zeros((5, 3)), np.vstack([EVEN_B, np.eye(3)[:2]])
-A[SPREAD][1::2, :3], A[SPREAD][::2, 3:] = EVEN_A, np.eye(2)
-G[SPREAD][:3, ::2], G[SPREAD][3:, 1] = EVEN_G, 1
+ONE = np.eye(2)
+A[STRIDED], B[STRIDED], G[STRIDED] = np.hstack([EVEN_A, ONE]), np.zeros((5, 5)), np.zeros((5, 3))
+B[STRIDED][:3, ::2], B[STRIDED][3:, 1::2] = EVEN_B, ONE
+G[STRIDED][:3, ::2], G[STRIDED][3:, 1] = EVEN_G, 1
+A[SPREAD], B[SPREAD], G[SPREAD] = np.zeros((4, 5)), np.vstack([EVEN_B, np.eye(3)[:2]]), G[STRIDED]
+A[SPREAD][1::2, :3], A[SPREAD][::2, 3:] = EVEN_A, ONE
 for kind in A:
     sizes = np.abs(G[kind]).sum(axis=1) * np.abs(B[kind]).sum(axis=1)
     ERROR[kind] = float((np.abs(A[kind]) @ sizes).max() ** 2)
 # Of each kind of tile: products, inputs, inputs to the next tile and outputs, along an axis.
-SIZES = {kind: (*B[kind].shape, 2 if kind == SPREAD else kind, len(A[kind])) for kind in A}
+SIZES = {kind: (*B[kind].shape, step, len(A[kind])) for kind, step in ((2, 2), (4, 4), (STRIDED, 4), (SPREAD, 2))}
 
-gradient_x, gradient_w = sandwich(B_BACK), sandwich(A_BACK)
-gradient_g = sandwich(G_BACK, rows=True)
-along_2, along_4, along_spread = (along(B[kind], SIZES[kind][2]) for kind in (2, 4, SPREAD))
-across_2, across_4, across_spread = (across(B[kind], SIZES[kind][0]) for kind in (2, 4, SPREAD))
-kernel_2, kernel_4, kernel_spread = (sandwich(G[kind], rows=True) for kind in (2, 4, SPREAD))
-output_2, output_4, output_spread = (sandwich(A[kind]) for kind in (2, 4, SPREAD))
+# For the gradient in the kernel the roles change: 3 outputs, and the 4 x 4 numbers of `g` in a tile are the taps. With
+# stride 2 they are 2 x 2 numbers, and the matrices those of the forward direction, turned round.
+exact = filtering(3, POINTS[4], taps=4)
+A_BACK, G_BACK, B_BACK = ({4: np.array([[float(v) for v in r] for r in part])} for part in exact)
+A_BACK[STRIDED], G_BACK[STRIDED], B_BACK[STRIDED] = G[STRIDED].T, A[STRIDED].T, B[STRIDED]
+# Of each kind: products, numbers of the input, numbers to the next tile, and numbers of `g`, along an axis.
+SIZES_BACK = {4: (6, 6, 4, 4), STRIDED: (5, 5, 4, 2)}
+
+x_4, x_strided = (sandwich(B_BACK[kind]) for kind in SIZES_BACK)
+g_4, g_strided = (sandwich(G_BACK[kind], rows=True) for kind in SIZES_BACK)
+w_4, w_strided = (sandwich_turned(A_BACK[kind]) for kind in SIZES_BACK)
+along_2, along_4, along_strided, along_spread = (along(B[kind], SIZES[kind][2]) for kind in SIZES)
+across_2, across_4, across_strided, across_spread = (across(B[kind], SIZES[kind][0]) for kind in SIZES)
+taps_2, taps_4, taps_strided = (sandwich_rows(G[kind]) for kind in (2, 4, STRIDED))
+taps_back_2, taps_back_4, taps_spread = (sandwich_rows(G[kind], backwards=True) for kind in (2, 4, SPREAD))
+output_2, output_4, output_strided, output_spread = (sandwich_joined(A[kind]) for kind in SIZES)
 
 
 def convolution_winograd(x, w, bias, out, before, dilation, stride, groups, m=4):  # type: ignore[no-untyped-def]
-    """Compute a layer's convolution plus `bias` into `out`; return False if something is not finite."""
+    """Compute a layer's convolution plus `bias` into `out`; return False if something is not finite.
+
+    The stride of rows and columns is 1, with tiles of m x m outputs, or 2.
+    """
     inner = w.shape[1]
     steps = (w[0].size, w[0, 0].size, 9, 1)
-    return multiply_tiles(x, w, inner, steps, bias, out, before, dilation[0], stride[0], groups, m)
+    kind = STRIDED if stride[2] == 2 else m
+    return multiply_tiles(x, w, inner, steps, bias, out, before, dilation[0], stride[0], groups, kind)
 
 
 def input_gradient_winograd(g, w, bias, out, before, dilation, stride, groups, m=4):  # type: ignore[no-untyped-def]
@@ -193,8 +213,13 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     threads = threads_for(seconds_of(out.size * channels * 9, x.itemsize) / SAVES, 2)
     # Where the transformed input stays near, it may pass by more often, and the transformed kernel stays near, too.
     near = v.nbytes <= NEAR_BYTES * 5 // 4
-    some = max(2, (NEAR_BYTES // 2 if near else U_BYTES) // (n * n * channels * ROWS * x.itemsize))
+    panel = n * n * channels * ROWS * x.itemsize
+    some = max(2, (NEAR_BYTES // 2 if near else U_BYTES if 4 * panel > NEAR_U_BYTES else NEAR_U_BYTES) // panel)
     together = 4 if near else 8
+    some_channels = channels
+    if per_block == width:  # the transformed kernel meets one panel of tiles only: a small piece of it at a time
+        some_channels = min(channels, CHANNEL_BYTES // (ROWS * x.itemsize))
+        some = together = 2
     chunks = min(panels, max(-(-panels // some), threads if threads > 1 else 1))
     fine = np.ones(chunks, np.bool_)
     flat_x, flat_w, flat_out = x.reshape(-1), w.reshape(-1), out.reshape(-1)
@@ -203,7 +228,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     for group in range(groups):
         for t0 in range(0, tiles, per_block):
             t1 = min(tiles, t0 + per_block)
-            plan = (kind, SIZES[kind], high, wide, t0, t1, together)
+            plan = (kind, SIZES[kind], high, wide, t0, t1, together, some_channels)
             run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
             start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
             back = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth, chunks, plan)
@@ -224,6 +249,23 @@ def copy_piece(piece, size, x, row, breadth, first, count):  # type: ignore[no-u
 
 
 @kernel
+def copy_rows(plane, rows, line, x, i, first_row, height, breadth, left):  # type: ignore[no-untyped-def]
+    """Write rows of x[i:], height x breadth numbers, from `first_row` on to `plane`, `left` numbers into its lines.
+
+    A row outside becomes zeros. What stands beside the rows is left as it is.
+    """
+    first, count = max(0, -left), min(breadth, line - left)
+    for r in range(rows):
+        target, source = r * line + left, i + (first_row + r) * breadth
+        if 0 <= first_row + r < height:
+            for t in range(first, count):
+                plane[at(target + t)] = x[at(source + t)]
+        else:
+            for t in range(first, count):
+                plane[at(target + t)] = 0
+
+
+@kernel
 def ask_for_entries(v, i, pitch, entries, count):  # type: ignore[no-untyped-def]
     """Ask for the lines of v[i + entry * pitch + t] for t < count, which will be written."""
     for entry in range(entries):
@@ -241,16 +283,22 @@ def input_part(  # type: ignore[no-untyped-def]
     all tiles of a panel stand one above the other.
     """
     (_, in_channels, depth, height, breadth), (_, _, out_depth, _, _) = shapes
-    kind, (n, reach, step, _), high, wide, t0, t1, _ = plan
+    kind, (n, reach, step, _), high, wide, t0, t1, _, _ = plan
     lane = lanes(x)
     width = VECTORS * lane
     total = channels * kernel_depth
     pitch = width + lane
     half = aligned(reach * n * pitch, x)
     half[:] = 0
+    # What the block reads of a channel of a small image is copied once, with zeros around it.
+    tile_rows = min(high, (t1 - t0 - 1) // wide + 2)
+    rows, line = (tile_rows - 1) * step + reach, (wide - 1) * step + reach + step * lane
+    copied = ((high - 1) * step + reach) * line <= PLANE_BYTES // x.itemsize
+    plane = np.zeros(rows * line if copied else 1, x.dtype)
     piece = np.empty(step * width + lane, x.dtype)
     for k in range(start, stop):
         c, a = divmod(k, kernel_depth)
+        held, held_row = -1, 0
         for p in range(t0, t1, width):
             count = min(width, t1 - p)
             vectors = (count + lane - 1) // lane
@@ -270,6 +318,18 @@ def input_part(  # type: ignore[no-untyped-def]
                 some = (length + lane - 1) // lane
                 size = some * step * lane + lane  # what is read
                 needed = step * (length - 1) + reach
+                if copied and 0 <= d < depth:
+                    if held != image:
+                        held, held_row = image, row
+                        source = base * breadth
+                        copy_rows(plane, rows, line, x, source, row * step - before[1], height, breadth, before[2])
+                    for i in range(reach):
+                        source = ((row - held_row) * step + i) * line + column * step
+                        transform_along(kind, some, plane, source, half, i * n * pitch + done, pitch)
+                    done += length
+                    column = 0
+                    g += 1
+                    continue
                 for i in range(reach):
                     h = row * step - before[1] + i
                     target = i * n * pitch + done
@@ -293,6 +353,8 @@ def input_part(  # type: ignore[no-untyped-def]
                 across_4(vectors, half, 0, pitch, v, place, pitch_of_v)
             elif kind == 2:
                 across_2(vectors, half, 0, pitch, v, place, pitch_of_v)
+            elif kind == STRIDED:
+                across_strided(vectors, half, 0, pitch, v, place, pitch_of_v)
             else:
                 across_spread(vectors, half, 0, pitch, v, place, pitch_of_v)
 
@@ -304,79 +366,78 @@ def transform_along(kind, count, x, i, half, j, pitch):  # type: ignore[no-untyp
         along_4(count, x, i, half, j, pitch)
     elif kind == 2:
         along_2(count, x, i, half, j, pitch)
+    elif kind == STRIDED:
+        along_strided(count, x, i, half, j, pitch)
     else:
         along_spread(count, x, i, half, j, pitch)
 
 
 @kernel
-def transform_kernel(w, start, rows, steps, channels, depth, kind, n, u, i, pitch, taps, offsets):  # type: ignore[no-untyped-def]
-    """Transform one panel of the kernel: u[i + entry * pitch + k * ROWS + row], for k < channels.
-
-    `taps` is working space for the taps of ROWS channels; `offsets` says where in it each of them goes.
-    """
-    row_step, channel_step, depth_step, tap_step = steps
-    for k0 in range(0, channels, ROWS):
-        count = min(ROWS, channels - k0)
-        whole = rows == ROWS and count == ROWS
-        if whole and tap_step > 0:
-            # The taps of ROWS channels lie in one row.
-            for t in range(0, 9 * ROWS, ROWS):
-                for row in range(ROWS):  # of the channels after these
-                    ask(w, start + (k0 + ROWS) * 9 + t + row * row_step)
-                turn(taps, 0, offsets, t, w, start + k0 * 9 + t, row_step)
-        for k in range(k0, k0 + count):
-            c, a = divmod(k, depth)
-            here, there = start + c * channel_step + a * depth_step, (k - k0) * 9 * ROWS
-            first = 0
-            if whole and tap_step > 0:
-                first = 9
-            elif rows == ROWS and tap_step < 0:
-                # Each channel's taps lie far from the last one's: ask for those to come.
-                c, a = divmod(k + CHANNELS_AHEAD_OF_W, depth)
-                ahead = start + c * channel_step + a * depth_step - 8
-                for row in range(ROWS):
-                    ask(w, ahead + row * row_step)
-                # The last 8 of the 9 taps, backwards.
-                for t in range(0, 8, ROWS):
-                    turn(taps, there, offsets, 9 * ROWS + t, w, here - 8 + t, row_step)
-                for row in range(rows):
-                    taps[at(there + row)] = w[at(here + row * row_step)]
-                first = 9
-            for tap in range(first, 9):
-                for row in range(rows):
-                    taps[at(there + tap * ROWS + row)] = w[at(here + row * row_step + tap * tap_step)]
-            ask_for_entries(u, i + (k + CHANNELS_AHEAD_OF_U) * ROWS, pitch, n * n, ROWS)
-            if kind == 4:
-                kernel_4(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
-            elif kind == 2:
-                kernel_2(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
-            else:
-                kernel_spread(1, taps, there, 3 * ROWS, ROWS, u, i + k * ROWS, pitch)
-
-
-@kernel(fastmath={"contract"})
-def add_zero_times(total, values, i, count):  # type: ignore[no-untyped-def]
-    """Add 0 * values to the totals: they become NaN where a value is not finite."""
-    for t in range(count):
-        total[at(t)] += 0 * values[at(i + t)]
+def transform_taps(kind, backwards, count, panels, w, i, row_step, step, u, j, pitch, panel):  # type: ignore[no-untyped-def]
+    """Multiply 3 x 3 taps with G from both sides, for tiles of this kind: those of `count` channels, panel by panel."""
+    if kind == STRIDED:
+        taps_strided(count, panels, w, i, row_step, step, u, j, pitch, panel)
+    elif kind == SPREAD:
+        taps_spread(count, panels, w, i, row_step, step, u, j, pitch, panel)
+    elif kind == 4:
+        if backwards:
+            taps_back_4(count, panels, w, i, row_step, step, u, j, pitch, panel)
+        else:
+            taps_4(count, panels, w, i, row_step, step, u, j, pitch, panel)
+    elif backwards:
+        taps_back_2(count, panels, w, i, row_step, step, u, j, pitch, panel)
+    else:
+        taps_2(count, panels, w, i, row_step, step, u, j, pitch, panel)
 
 
 @kernel
-def join_row(out, o, count, values, i, pitch, first, m):  # type: ignore[no-untyped-def]
-    """Write out[o + m * t + j] = first + values[i + j * pitch + t], as long as m * t + j < count."""
-    whole = count // m
-    if m == 4:
-        for t in range(whole):
-            out[at(o + 4 * t)] = first + values[at(i + t)]
-            out[at(o + 4 * t + 1)] = first + values[at(i + pitch + t)]
-            out[at(o + 4 * t + 2)] = first + values[at(i + 2 * pitch + t)]
-            out[at(o + 4 * t + 3)] = first + values[at(i + 3 * pitch + t)]
+def transform_kernel(w, start, rows, steps, first, last, depth, kind, u, pitch, panel, piece):  # type: ignore[no-untyped-def]
+    """Transform the kernel's first `rows` rows: u[r // ROWS * panel + entry * pitch + (k - first) * ROWS + r % ROWS].
+
+    Here first <= k < last. `piece` is working space for 9 * ROWS zeros, which the taps of the last few rows are written
+    into where they do not fill a panel.
+    """
+    row_step, channel_step, depth_step, tap_step = steps
+    backwards, whole = tap_step < 0, rows // ROWS
+    if not backwards:  # the taps of a row lie one after another
+        for q in range(whole):
+            here = start + q * ROWS * row_step + first * 9
+            transform_taps(kind, False, last - first, 1, w, here, row_step, 9, u, q * panel, pitch, panel)
+    elif depth == 1:  # those of a channel do, and memory is fast where it is read in order
+        here = start + first * channel_step
+        transform_taps(kind, True, last - first, whole, w, here, row_step, channel_step, u, 0, pitch, panel)
+    for k in range(first, last):
+        c, a = divmod(k, depth)
+        here, there = start + c * channel_step + a * depth_step, (k - first) * ROWS
+        if backwards and depth > 1:
+            transform_taps(kind, True, 1, whole, w, here, row_step, channel_step, u, there, pitch, panel)
+        if whole * ROWS < rows:
+            low = 8 if backwards else 0
+            for row in range(rows - whole * ROWS):
+                for t in range(9):
+                    piece[at(9 * row + t)] = w[at(here - low + (whole * ROWS + row) * row_step + t)]
+            there += whole * panel
+            transform_taps(kind, backwards, 1, 1, piece, low, 9, 0, u, there, pitch, panel)
+
+
+@kernel
+def transform_output(kind, vectors, products, i, row_pitch, pitch, first, values, line, total):  # type: ignore[no-untyped-def]
+    """Multiply the products with A from both sides, for tiles of this kind, and join neighbours' rows."""
+    if kind == 4:
+        output_4(vectors, products, i, row_pitch, pitch, first, values, 0, line, total)
+    elif kind == 2:
+        output_2(vectors, products, i, row_pitch, pitch, first, values, 0, line, total)
+    elif kind == STRIDED:
+        output_strided(vectors, products, i, row_pitch, pitch, first, values, 0, line, total)
     else:
-        for t in range(whole):
-            out[at(o + 2 * t)] = first + values[at(i + t)]
-            out[at(o + 2 * t + 1)] = first + values[at(i + pitch + t)]
-    for j in range(count - whole * m):
-        out[at(o + whole * m + j)] = first + values[at(i + j * pitch + whole)]
+        output_spread(vectors, products, i, row_pitch, pitch, first, values, 0, line, total)
+
+
+@kernel
+def copy_row(out, o, count, values, i):  # type: ignore[no-untyped-def]
+    """Write values[i + t] to out[o + t] for t < count."""
+    for t in range(count):
+        out[at(o + t)] = values[at(i + t)]
 
 
 @kernel
@@ -385,83 +446,68 @@ def output_part(  # type: ignore[no-untyped-def]
 ):
     """Multiply and transform back the chunks start..stop of the panels of out channels, for the tiles t0..t1."""
     (_, out_channels, out_depth, out_height, out_width) = shapes[1]
-    kind, (n, _, _, m), high, wide, t0, t1, together = plan
+    kind, (n, _, _, m), high, wide, t0, t1, together, some_channels = plan
     per_group = out_channels // groups
     panels = (per_group + ROWS - 1) // ROWS
     lane = lanes(v)
     width = VECTORS * lane
     most = (panels + chunks - 1) // chunks
     # One vector more than needed between entries: at distances of 4096 bytes they would drive each other out.
-    pitch_of_u = channels * ROWS + lane
+    pitch_of_u = some_channels * ROWS + lane
     size_of_panel = n * n * pitch_of_u
-    u = np.empty(most * size_of_panel, v.dtype)
-    taps = np.zeros(9 * ROWS * ROWS, v.dtype)
-    offsets = np.empty(9 * ROWS + 8, np.int64)
-    for t in range(9 * ROWS):
-        offsets[t] = t * ROWS
-    for t in range(8):
-        offsets[9 * ROWS + t] = (8 - t) * ROWS
+    u = aligned(most * size_of_panel, v)
+    piece = np.zeros(9 * ROWS, v.dtype)
     products = aligned(together * n * n * ROWS * width, v)
     products[:] = 0
     values = aligned(m * m * width, v)
     values[:] = 0
-    total = np.zeros(width, v.dtype)
+    total = np.zeros(lane, v.dtype)
     for chunk in range(start, stop):
         first, last = panels * chunk // chunks, panels * (chunk + 1) // chunks
-        for q in range(first, last):
-            rows = min(ROWS, per_group - q * ROWS)
-            place = start_of_w + q * ROWS * steps[0]
-            transform_kernel(
-                w, place, rows, steps, channels, depth, kind, n, u, (q - first) * size_of_panel, pitch_of_u,
-                taps, offsets,
-            )  # fmt: skip
-        for p in range(t0, t1, width):
-            count = min(width, t1 - p)
-            vectors = (count + lane - 1) // lane
-            here = vectors * lane
-            pitch = channels * here + lane
-            place = (p - t0) // width * n * n * (channels * width + lane)
-            for q0 in range(first, last, together):
-                q1 = min(last, q0 + together)
-                for entry in range(n * n):
+        for k0 in range(0, channels, some_channels):
+            k1 = min(channels, k0 + some_channels)
+            rows = min(last * ROWS, per_group) - first * ROWS
+            place = start_of_w + first * ROWS * steps[0]
+            transform_kernel(w, place, rows, steps, k0, k1, depth, kind, u, pitch_of_u, size_of_panel, piece)
+            for p in range(t0, t1, width):
+                count = min(width, t1 - p)
+                vectors = (count + lane - 1) // lane
+                here = vectors * lane
+                pitch = channels * here + lane
+                place = (p - t0) // width * n * n * (channels * width + lane) + k0 * here
+                for q0 in range(first, last, together):
+                    q1 = min(last, q0 + together)
+                    multiply_entries(
+                        n * n, q1 - q0, k1 - k0, vectors, u, (q0 - first) * size_of_panel, size_of_panel, pitch_of_u,
+                        v, place, pitch, products, 0, n * n * ROWS * width, ROWS * width, width, k0 > 0,
+                    )  # fmt: skip
+                    if k1 < channels:
+                        continue
                     for q in range(q0, q1):
-                        # The first few ask for the numbers of the next entry, an equal part each.
-                        part, step = (q - q0, lane) if q - q0 < vectors else (0, 0)
-                        multiply_tile(
-                            channels, vectors, u, (q - first) * size_of_panel + entry * pitch_of_u,
-                            v, place + entry * pitch,
-                            products, ((q - q0) * n * n + entry) * ROWS * width, width, ROWS, here, False,
-                            v, place + (entry + 1) * pitch + part * channels * lane, step,
-                        )  # fmt: skip
-                for q in range(q0, q1):
-                    for row in range(min(ROWS, per_group - q * ROWS)):
-                        o = group * per_group + q * ROWS + row
-                        source = ((q - q0) * n * n * ROWS + row) * width
-                        if kind == 4:
-                            output_4(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
-                        elif kind == 2:
-                            output_2(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
-                        else:
-                            output_spread(vectors, products, source, n * ROWS * width, ROWS * width, values, 0, width)
-                        for i in range(m * m):
-                            add_zero_times(total, values, i * width, count)
-                        done = 0
-                        g, column = divmod(p, wide)
-                        while done < count:
-                            length = min(wide - column, count - done)
-                            image, tile_row = divmod(g, high)
-                            b, d = divmod(image, out_depth)
-                            base = ((b * out_channels + o) * out_depth + d) * out_height
-                            for i in range(min(m, out_height - tile_row * m)):
-                                target = (base + tile_row * m + i) * out_width + column * m
-                                columns = min(length * m, out_width - column * m)
-                                for t in range(0, columns, lane):  # the next channel's
-                                    ask_to_write(out, target + out_depth * out_height * out_width + t)
-                                join_row(out, target, columns, values, i * m * width + done, width, bias[o], m)
-                            done += length
-                            column = 0
-                            g += 1
-        for t in range(width):
+                        for row in range(min(ROWS, per_group - q * ROWS)):
+                            o = group * per_group + q * ROWS + row
+                            source = ((q - q0) * n * n * ROWS + row) * width
+                            transform_output(
+                                kind, vectors, products, source, n * ROWS * width, ROWS * width, bias[o],
+                                values, m * width, total,
+                            )  # fmt: skip
+                            done = 0
+                            g, column = divmod(p, wide)
+                            while done < count:
+                                length = min(wide - column, count - done)
+                                image, tile_row = divmod(g, high)
+                                b, d = divmod(image, out_depth)
+                                base = ((b * out_channels + o) * out_depth + d) * out_height
+                                for i in range(min(m, out_height - tile_row * m)):
+                                    target = (base + tile_row * m + i) * out_width + column * m
+                                    columns = min(length * m, out_width - column * m)
+                                    for t in range(0, columns, lane):  # the next channel's
+                                        ask_to_write(out, target + out_depth * out_height * out_width + t)
+                                    copy_row(out, target, columns, values, m * (i * width + done))
+                                done += length
+                                column = 0
+                                g += 1
+        for t in range(lane):
             if total[t] != 0:
                 fine[chunk] = False
 
@@ -469,36 +515,42 @@ def output_part(  # type: ignore[no-untyped-def]
 # ----------------------------------------------------------------------------- gradient with respect to the kernel
 
 
-def kernel_gradient_winograd(g, x, out, before, dilation, groups):  # type: ignore[no-untyped-def]
-    """Compute the derivative of sum(g * convolution(x, w)) with respect to `w`, 3 x 3 with stride 1, into `out`.
+def kernel_gradient_winograd(g, x, out, before, dilation, stride, groups):  # type: ignore[no-untyped-def]
+    """Compute the derivative of sum(g * convolution(x, w)) with respect to `w`, 3 x 3, into `out`.
 
     Each tile of 4 x 4 numbers of `g` meets 6 x 6 numbers of `x`, and gives 3 x 3 sums: minimal filtering with the tile
-    of `g` as the taps, 36 multiplications instead of 144. The sum now runs over the tiles, so here the channels
-    lie side by side, which they do after the rows of a tile have been turned round. False if something is not finite.
+    of `g` as the taps, 36 multiplications instead of 144. With stride 2, 2 x 2 numbers meet 5 x 5: 25 instead of 36.
+    The sum now runs over the tiles, so here the channels lie side by side, which they do after the rows of a tile have
+    been turned round. False if something is not finite.
     """
     _, _, depth, height, width = g.shape
     lane = VECTOR_BYTES // x.itemsize
     per_group, channels = out.shape[0] // groups, out.shape[1]
-    high, wide = -(-height // 4), -(-width // 4)
+    kind = STRIDED if stride[2] == 2 else 4
+    n, _, _, side = SIZES_BACK[kind]
+    high, wide, entries = -(-height // side), -(-width // side), n * n
     lines = g.shape[0] * depth * high
     room = -(-channels // lane) * lane, -(-per_group // ROWS) * ROWS
-    size = 36 * wide * max(room) * x.itemsize
+    size = entries * wide * max(room) * x.itemsize
     per_block = max(1, min(lines, MOST_BYTES // size, max(NEAR_BYTES // size, -(-LEAST_TILES // wide))))
     per_block = -(-lines // -(-lines // per_block))
     tiles = per_block * wide
     panels = -(-channels // (VECTORS * lane)), room[1] // ROWS
-    v = aligned(36 * (tiles * room[0] + panels[0] * lane), x)
-    u = np.empty(36 * (tiles * room[1] + panels[1] * lane), x.dtype)
+    v = aligned(entries * (tiles * room[0] + panels[0] * lane), x)
+    u = np.empty(entries * (tiles * room[1] + panels[1] * lane), x.dtype)
     threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) / SAVES, 2)
     args = (g.reshape(-1), x.reshape(-1), u, v, (g.shape, x.shape, out.shape))
-    fine = np.ones(panels[0], np.bool_)
+    # Where all of `v` stays near, rows of the gradient are written one after another, which memory likes best.
+    by_rows = v.nbytes <= NEAR_BYTES // 2
+    pieces = panels[1] if by_rows else panels[0]
+    fine = np.ones(pieces, np.bool_)
     for group, a, first in itertools.product(range(groups), range(out.shape[2]), range(0, lines, per_block)):
         count = min(per_block, lines - first)
         place = (before[0] - a * dilation[0], before[1], before[2])
-        run = (*args, place, groups, room, (high, wide), group, first, count * wide)
-        back = (u, v, out.reshape(-1), out.shape, group, groups, a, room, count * wide, first > 0)
+        run = (*args, place, stride[0], groups, room, (high, wide), kind, SIZES_BACK[kind], group, first, count * wide)
+        back = (u, v, out.reshape(-1), out.shape, group, groups, a, room, by_rows, kind, n, count * wide, first > 0)
         parallel_for(turn_part, count, *run, threads=threads)
-        parallel_for(sum_part, panels[0], *back, fine, pieces=panels[0], threads=threads)
+        parallel_for(sum_part, pieces, *back, fine, pieces=pieces, threads=threads)
         if not fine.all():
             return False
     return True
@@ -552,20 +604,24 @@ def turn_lines(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group, first, tiles):  # type: ignore[no-untyped-def]
+def turn_part(  # type: ignore[no-untyped-def]
+    start, stop, g, x, u, v, shapes, before, stride, groups, room, size, kind, sizes, group, first, tiles
+):
     """Turn round and transform the numbers of the lines of tiles first + start .. first + stop.
 
     It goes by panels of channels and a few tiles, whose numbers stay near.
     """
     (_, out_channels, out_depth, out_height, out_width), (_, in_channels, depth, height, width), w_shape = shapes
     high, wide = size
+    n, reach, step, side = sizes
+    entries = n * n
     per_group, channels = out_channels // groups, w_shape[1]
     lane = lanes(x)
     panel = VECTORS * lane
     some = min(wide, TILES_TURNED)
-    # Numbers that Numba does not know beforehand: it would compile each function anew for the numbers it knows.
-    side_of_x, side_of_g, few = w_shape[3] + 3, w_shape[3] + 1, min(ROWS, room[1])
-    of_x, of_g = aligned(6 * (4 * some + 2) * panel, x), aligned(4 * 4 * some * ROWS, x)
+    # A number that Numba does not know beforehand: it would compile each function anew for the numbers it knows.
+    few = min(ROWS, room[1])
+    of_x, of_g = aligned(reach * (step * some + reach - step) * panel, x), aligned(side * side * some * ROWS, x)
     of_x[:] = 0
     of_g[:] = 0
     offsets_x, offsets_g = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
@@ -574,92 +630,97 @@ def turn_part(start, stop, g, x, u, v, shapes, before, groups, room, size, group
     plane_of_x, plane_of_g = depth * height * width, out_depth * out_height * out_width
     for line in range(start, stop):
         image, row = divmod(first + line, high)
-        n, d = divmod(image, out_depth)
+        q, d = divmod(image, out_depth)
+        d_of_x = d * stride - before[0]
         for c in range(0, room[0], panel):
             here = min(panel, room[0] - c)
             real = min(here, channels - c)
-            base = (n * in_channels + group * channels + c) * plane_of_x + (d - before[0]) * height * width
-            rows_of_x = height if 0 <= d - before[0] < depth else 0
+            base = (q * in_channels + group * channels + c) * plane_of_x + d_of_x * height * width
+            rows_of_x = height if 0 <= d_of_x < depth else 0
             pitch = tiles * here + lane
             for t0 in range(0, wide, some):
                 t1 = min(wide, t0 + some)
-                columns = 4 * (t1 - t0) + 2
+                columns = step * (t1 - t0 - 1) + reach
                 turn_lines(
-                    of_x, panel, side_of_x, columns, x, base, row * 4 - before[1], t0 * 4 - before[2], rows_of_x, width,
-                    plane_of_x, real, offsets_x, 4 * some,
+                    of_x, panel, reach, columns, x, base, row * step - before[1], t0 * step - before[2], rows_of_x,
+                    width, plane_of_x, real, offsets_x, step * some,
                 )  # fmt: skip
                 for t in range(t0, t1):
-                    place = 36 * (tiles * c + c // panel * lane) + (line * wide + t) * here
-                    ask_for_entries(v, place + here, pitch, side_of_x * side_of_x, here)  # the next tile's
-                    source = 4 * (t - t0) * panel
-                    gradient_x(here // lane, of_x, source, columns * panel, panel, v, place, pitch)
+                    place = entries * (tiles * c + c // panel * lane) + (line * wide + t) * here
+                    ask_for_entries(v, place + here, pitch, entries, here)  # the next tile's
+                    source = step * (t - t0) * panel
+                    if kind == 4:
+                        x_4(here // lane, of_x, source, columns * panel, panel, v, place, pitch)
+                    else:
+                        x_strided(here // lane, of_x, source, columns * panel, panel, v, place, pitch)
         pitch = tiles * ROWS + lane
         for o in range(0, room[1], ROWS):
             real = min(ROWS, per_group - o)
-            base = (n * out_channels + group * per_group + o) * plane_of_g + d * out_height * out_width
+            base = (q * out_channels + group * per_group + o) * plane_of_g + d * out_height * out_width
             for t0 in range(0, wide, some):
                 t1 = min(wide, t0 + some)
-                columns = 4 * (t1 - t0)
+                columns = side * (t1 - t0)
                 turn_lines(
-                    of_g, few, side_of_g, columns, g, base, row * 4, t0 * 4, out_height, out_width, plane_of_g, real,
-                    offsets_g, 4 * some,
+                    of_g, few, side, columns, g, base, row * side, t0 * side, out_height, out_width, plane_of_g, real,
+                    offsets_g, side * some,
                 )  # fmt: skip
                 for t in range(t0, t1):
-                    place = 36 * (tiles * o + o // ROWS * lane) + (line * wide + t) * ROWS
-                    ask_for_entries(u, place + few, pitch, side_of_x * side_of_x, few)
-                    gradient_g(1, of_g, 4 * (t - t0) * ROWS, columns * ROWS, ROWS, u, place, pitch)
+                    place = entries * (tiles * o + o // ROWS * lane) + (line * wide + t) * ROWS
+                    ask_for_entries(u, place + few, pitch, entries, few)
+                    source = side * (t - t0) * ROWS
+                    if kind == 4:
+                        g_4(1, of_g, source, columns * ROWS, ROWS, u, place, pitch)
+                    else:
+                        g_strided(1, of_g, source, columns * ROWS, ROWS, u, place, pitch)
 
 
 @kernel
-def sum_part(start, stop, u, v, out, w_shape, group, groups, a, room, tiles, add, fine):  # type: ignore[no-untyped-def]
-    """Add up over the tiles and transform back, for the panels start..stop of channels."""
+def gradient_taps(kind, count, products, i, row_pitch, pitch, out, o, step, add, total):  # type: ignore[no-untyped-def]
+    """Multiply the products with A from both sides, and write or add each channel's 9 taps where they belong."""
+    if kind == 4:
+        w_4(count, products, i, row_pitch, pitch, out, o, step, add, total)
+    else:
+        w_strided(count, products, i, row_pitch, pitch, out, o, step, add, total)
+
+
+@kernel
+def sum_part(  # type: ignore[no-untyped-def]
+    start, stop, u, v, out, w_shape, group, groups, a, room, by_rows, kind, n, tiles, add, fine
+):
+    """Add up over the tiles and transform back, for the panels start..stop of channels, or `by_rows` out channels."""
     per_group, channels = w_shape[0] // groups, w_shape[1]
     lane = lanes(v)
     panel = VECTORS * lane
-    products, values, flat = aligned(36 * ROWS * panel, v), aligned(9 * panel, v), aligned(9 * panel, v)
-    taps = w_shape[3] * w_shape[4]
-    total, offsets = np.zeros(panel, v.dtype), np.empty(ROWS, np.int64)
-    for t in range(ROWS):
-        offsets[t] = 9 * t
-    for item in range(start, stop):
-        c = item * panel
+    entries, line = n * n, ROWS * panel
+    products, few = aligned(entries * line, v), aligned(9 * lane, v)
+    step = 9 * w_shape[2]
+    total = np.zeros(lane, v.dtype)
+    inner = (room[0] + panel - 1) // panel if by_rows else room[1] // ROWS
+    for item in range(start * inner, stop * inner):
+        outside, inside = divmod(item, inner)
+        o, c = (outside * ROWS, inside * panel) if by_rows else (inside * ROWS, outside * panel)
         here, real = min(panel, room[0] - c), min(panel, channels - c)
-        whole = real // ROWS * ROWS
-        place = 36 * (tiles * c + item * lane)
-        for o in range(0, per_group, ROWS):
-            panel_of_u = 36 * (tiles * o + o // ROWS * lane)
-            for entry in range(36):
-                multiply_tile(
-                    tiles, here // lane, u, panel_of_u + entry * (tiles * ROWS + lane),
-                    v, place + entry * (tiles * here + lane),
-                    products, entry * ROWS * panel, panel, ROWS, here, False,
-                    u, panel_of_u + 36 * (tiles * ROWS + lane) + entry * (tiles * ROWS + lane), ROWS,
-                )  # fmt: skip
-            rows = min(ROWS, per_group - o)
-            for row in range(rows):
-                gradient_w(here // lane, products, row * panel, 6 * ROWS * panel, ROWS * panel, values, 0, panel)
-                for tap in range(9):
-                    add_zero_times(total, values, tap * panel, real)
-                target = (((group * per_group + o + row) * channels + c) * w_shape[2] + a) * 9
-                # The 9 taps of a channel side by side: 8 of them, or twice 4, by turning blocks round.
-                for t in range(0, whole, ROWS):
-                    for tap in range(0, 8, ROWS):
-                        turn(flat, 9 * t + tap, offsets, 0, values, tap * panel + t, panel)
-                    for k in range(t, t + ROWS):
-                        flat[at(9 * k + 8)] = values[at(8 * panel + k)]
-                for t in range(whole, real):
-                    for tap in range(9):
-                        flat[at(9 * t + tap)] = values[at(tap * panel + t)]
-                # Without depth all channels' taps are one piece.
-                pieces, length = (1, 9 * real) if w_shape[2] == 1 else (real, taps)
-                following = target + (9 * w_shape[2] * channels if row + 1 < rows else 0)
-                for t in range(0, length, lane):  # the next row's
-                    ask_to_write(out, following + t)
-                for t in range(pieces):
-                    write_numbers(out, target + 9 * w_shape[2] * t, flat, 9 * t, length, add)
-        for t in range(panel):
-            if total[t] != 0:
-                fine[item] = False
+        whole = real // lane * lane
+        at_u, at_v = entries * (tiles * o + o // ROWS * lane), entries * (tiles * c + c // panel * lane)
+        multiply_entries(
+            entries, 1, tiles, here // lane, u, at_u, 0, tiles * ROWS + lane, v, at_v, tiles * here + lane,
+            products, 0, 0, line, panel, False,
+        )  # fmt: skip
+        rows = min(ROWS, per_group - o)
+        for row in range(rows):
+            target = (((group * per_group + o + row) * channels + c) * w_shape[2] + a) * 9
+            if not by_rows and row + 1 < rows:
+                for t in range(0, step * real, lane):  # the next row's
+                    ask_to_write(out, target + step * channels + t)
+            gradient_taps(kind, whole // lane, products, row * panel, n * line, line, out, target, step, add, total)
+            if whole < real:
+                place = row * panel + whole
+                gradient_taps(kind, 1, products, place, n * line, line, few, 0, 9, False, total)
+                for t in range(real - whole):
+                    write_numbers(out, target + step * (whole + t), few, 9 * t, 9, add)
+    for t in range(lane):
+        if total[t] != 0:
+            fine[start] = False
 
 
 @kernel
