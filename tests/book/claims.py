@@ -1,5 +1,6 @@
 """What the tests of claims and of sabotage share: the results, the blocks that check them, the stored edits."""
 
+import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ def pages():
     return documents(ROOT, docstrings=False)
 
 
+@functools.cache
 def checking_blocks() -> dict[str, list[tuple[Document, int]]]:
     """Return, for each label named behind `# checks:`, the pages and lines of the blocks that name it."""
     found: dict[str, list[tuple[Document, int]]] = {}

@@ -1,23 +1,21 @@
 """A check that cannot fail is a defect: break what a result rests on, and its snippet must turn red.
 
-Each stored edit is applied to a copy of the package and of the page, in a fresh process, since a compiled kernel
-ignores what is patched around it. For the same reason the copy takes over only such stored machine code as the edit
-cannot be in: that of modules from which no import leads to the edited file. The snippet that checks the result must
-then fail by its assertion or by its output, not by a NameError or a SyntaxError.
+Each stored edit is applied to a copy. One of the package is used in a fresh process, since a compiled kernel ignores
+what is patched around it. For the same reason the copy takes over only such stored machine code as the edit cannot be
+in: that of modules from which no import leads to the edited file. An edit of a page leaves the package as it is: that
+snippet runs here, as the pages do in test_pages.py. The snippet that checks the result must then fail by its assertion
+or by its output, not by a NameError or a SyntaxError.
 """
 
 import ast
 import functools
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from book.claims import ROOT, checking_blocks, sabotages
+from book.fresh import failures, failures_in_a_fresh_process
 from derivable.jit import cache_folder
 
 
@@ -87,34 +85,35 @@ def test_what_an_edit_reaches():
     assert stale(folder, names, {"derivable.autodiff.jit"}) == {names[3]}
 
 
+def copied(sabotage, folder):
+    """Copy the package without what the edit reaches; return its folder and that of its generated programs."""
+    source, cache = folder / "src", folder / "cache"
+    changed = affected(module_of(ROOT / sabotage.file), imports())
+    shutil.copytree(ROOT / "src", source, ignore=lambda folder, names: stale(folder, names, changed))
+    # Generated programs stay apart too: one that calls the spoiled code must not be stored for the next process.
+    # They call modules that state derivatives, and whatever these use.
+    if not any(name.startswith("derivable.autodiff") for module in changed for name in {module, *imports()[module]}):
+        shutil.copytree(cache_folder(), cache, ignore=shutil.ignore_patterns("*.tmp*"))
+    return source, cache
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sabotage", list(cases()))
-def test_sabotage_turns_the_snippet_red(sabotage, tmp_path):
-    page = checking_blocks()[sabotage.claim][0][0]
+def test_sabotage_turns_the_snippet_red(sabotage, tmp_path, monkeypatch):
+    name = checking_blocks()[sabotage.claim][0][0].path.relative_to(ROOT).as_posix()
     of_page = sabotage.file.startswith("docs/")
     if not of_page:
-        changed = affected(module_of(ROOT / sabotage.file), imports())
-        shutil.copytree(ROOT / "src", tmp_path / "src", ignore=lambda folder, names: stale(folder, names, changed))
+        source, cache = copied(sabotage, tmp_path)
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     target = tmp_path / sabotage.file
     text = target.read_text(encoding="utf-8")
     target.write_text(text.replace(sabotage.old, sabotage.new), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str((ROOT if of_page else tmp_path) / "src")}
-    if not of_page:
-        # Generated programs stay apart too: one that calls the spoiled code must not be stored for the next process.
-        # They call modules that state derivatives, and whatever these use.
-        environment |= {"DERIVABLE_CACHE_DIR": str(tmp_path / "cache")}
-        if not any(
-            name.startswith("derivable.autodiff") for module in changed for name in {module, *imports()[module]}
-        ):
-            shutil.copytree(cache_folder(), tmp_path / "cache", ignore=shutil.ignore_patterns("*.tmp*"))
-    name = page.path.relative_to(ROOT).as_posix()
-    run = subprocess.run(
-        [sys.executable, "-m", "derivable_book.snippets", "--root", ".", "--claim", sabotage.claim, name],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-2000:]
-    report = json.loads(run.stdout.splitlines()[-1])
-    assert report, f"the snippet of {sabotage.claim} still passes with {sabotage.new!r} for {sabotage.old!r}"
-    for failure in report:
-        assert failure["kind"] in ("assertion", "output"), failure
+    if of_page:
+        monkeypatch.syspath_prepend(str(ROOT / "docs"))
+        monkeypatch.chdir(tmp_path)
+        found = failures(tmp_path, sabotage.claim, name)
+    else:
+        found = failures_in_a_fresh_process(tmp_path, sabotage.claim, name, source, {"DERIVABLE_CACHE_DIR": str(cache)})
+    assert found, f"the snippet of {sabotage.claim} still passes with {sabotage.new!r} for {sabotage.old!r}"
+    for kind, message in found:
+        assert kind in ("assertion", "output"), message
