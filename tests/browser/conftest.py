@@ -16,6 +16,7 @@ from derivable_book.pages import configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]  # desktop and phone
+PALETTES = {"light": "default", "dark": "slate"}
 PREFIX = "derivable"  # the site lives in a folder of its host, as on GitHub's pages
 
 
@@ -120,6 +121,8 @@ class Visit:
         self.context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
         )
+        # A limit for what never comes, not for what comes late: one busy core takes half a minute for the whole book.
+        self.context.set_default_timeout(120_000)
         self.trouble = []
         self.fetched = []
         self.context.route("**/*", self._route)
@@ -150,6 +153,13 @@ class Visit:
     def open(self, path=""):
         self.page.goto(self.address + path)
         self.settle()
+
+    def prefer(self, scheme):
+        """Let the reader, with the page open, choose the other colours in the settings of the system."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.wait_for_function(
+            "name => document.body.getAttribute('data-md-color-scheme') === name", arg=PALETTES[scheme]
+        )
 
     def settle(self):
         self.page.evaluate("document.fonts.ready.then(() => true)")
