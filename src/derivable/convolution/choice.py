@@ -293,7 +293,8 @@ def choose_kernel_gradient(
     if channels < ROWS:
         return "sliding"
     # One line of tiles must fit the memory that is allowed.
-    line = 9 * g_shape[4] * max(channels, per_group) * dtype.itemsize
+    products, _, _, side = winograd.SIZES_BACK[4 if stride[1] == 1 else winograd.STRIDED]
+    line = products**2 * -(-g_shape[4] // side) * max(channels, per_group) * dtype.itemsize
     filtered = filterable(w_shape, stride, dilation) and (stride[1] == 1 or min(channels, per_group) >= 96)
     return "winograd" if filtered and line <= winograd.MOST_BYTES else "implicit"
 

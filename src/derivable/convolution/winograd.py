@@ -294,7 +294,7 @@ def input_part(  # type: ignore[no-untyped-def]
     tile_rows = min(high, (t1 - t0 - 1) // wide + 2)
     rows, line = (tile_rows - 1) * step + reach, (wide - 1) * step + reach + step * lane
     copied = ((high - 1) * step + reach) * line <= PLANE_BYTES // x.itemsize
-    plane = np.zeros(rows * line if copied else 1, x.dtype)
+    plane = np.zeros(rows * line + lane if copied else 1, x.dtype)  # whole vectors are read, beyond the last tile too
     piece = np.empty(step * width + lane, x.dtype)
     for k in range(start, stop):
         c, a = divmod(k, kernel_depth)
