@@ -563,20 +563,19 @@ def tile_product(kind: str, vectors: int) -> Any:
     return intrinsic(scope["named"])
 
 
-ENTRIES_ARGUMENTS = "entries first panels depth a ia a_panel a_entry b ib b_entry c ic c_panel c_entry pitch add"
-
-
 def entries_product(vectors: int, together: int) -> Any:
     """Return the intrinsic for the tiles of several entries and panels, `together` panels at a time."""
-    names = ENTRIES_ARGUMENTS.split()
+    names = [
+        "entries", "first", "panels", "depth", "a", "ia", "a_panel", "a_entry", "b", "ib", "b_entry",
+        "c", "ic", "c_panel", "c_entry", "pitch", "add",
+    ]  # fmt: skip
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = dict(zip(names, args, strict=True))
         kinds = dict(zip(names, signature.args, strict=True))
         llvm = Emitter(context, builder, kinds["c"].dtype)
         a, b, c = (llvm.data(kinds[name], value[name], value["i" + name]) for name in ("a", "b", "c"))
-        number = ROWS * together
-        sums = [[cgutils.alloca_once(builder, llvm.vector) for _ in range(vectors)] for _ in range(number)]
+        sums = [[cgutils.alloca_once(builder, llvm.vector) for _ in range(vectors)] for _ in range(ROWS * together)]
         width = vectors * llvm.lanes
         panels = builder.sub(value["panels"], value["first"])
         with (
@@ -602,7 +601,7 @@ def entries_product(vectors: int, together: int) -> Any:
             for row in sums:
                 for variable in row:
                     builder.store(llvm.zero, variable)
-            # Each panel asks for one line of the next entry's row: it has as many of them as vectors, or fewer.
+            # Panel q asks for line q of the next entry's row, or for a line a little further on if it has no such line.
             following = builder.add(value["b_entry"], builder.mul(q, llvm.index(llvm.lanes)))
             with cgutils.for_range(builder, value["depth"]) as step:
                 a_row = llvm.at(a_tile, builder.mul(step.index, llvm.index(ROWS)))
@@ -618,11 +617,11 @@ def entries_product(vectors: int, together: int) -> Any:
                     for v in range(vectors):
                         builder.store(llvm.multiply_add(number, vector[v], builder.load(row[v])), row[v])
             for p, tile in enumerate(tiles):
-                half = sums[p * ROWS : (p + 1) * ROWS]
+                of_panel = sums[p * ROWS : (p + 1) * ROWS]
                 with builder.if_else(value["add"]) as (if_add, if_write):
                     for branch, add in ((if_add, True), (if_write, False)):
                         with branch:
-                            llvm.write_rows(half, tile, value["pitch"], None, None, add)
+                            llvm.write_rows(of_panel, tile, value["pitch"], None, None, add)
         return context.get_dummy_value()
 
     @intrinsic
@@ -1022,8 +1021,8 @@ def sandwich_joined(matrix: Any) -> Any:
 
     `compute(count, source, i, row_pitch, pitch, first, target, j, target_pitch, total)` takes its arrays as `sandwich`
     does; entry (p, q) of the result in lane t of all vectors, plus `first`, comes to target[j + p * target_pitch + t *
-    m + q]. Lane t % lanes of `total`, one vector, grows by 0 times these numbers: it becomes NaN where one is not
-    finite (or their sum is not).
+    m + q]. Lane t % lanes of `total`, one vector, grows by 0 times the sum of the result and `first`: it becomes NaN
+    where one of them is not finite (or their sum is not).
 
     Args:
         matrix: constant small matrix of m rows, a power of two.
@@ -1100,11 +1099,11 @@ def sandwich_turned(matrix: Any) -> Any:
 
     `compute(count, source, i, row_pitch, pitch, target, j, step, add, total)` takes its arrays as `sandwich` does;
     entry number e of the result in lane t of all vectors comes to target[j + t * step + e], or is added to it if `add`.
-    Lane t % lanes of `total`, one vector, grows by 0 times these numbers: it becomes NaN where one is not finite (or
+    Lane t % lanes of `total`, one vector, grows by 0 times the result: it becomes NaN where an entry is not finite (or
     their sum is not).
 
     Args:
-        matrix: constant small matrix of at least three rows.
+        matrix: constant small matrix.
 
     Returns:
         The function, for compiled code.
@@ -1332,9 +1331,10 @@ def multiply_entries(  # type: ignore[no-untyped-def]
     """Multiply several packed panels of `a` with one of `b`, for each of several entries, into tiles of `c`.
 
     The same as calls of `multiply_tile` with the panels at ia + q * a_panel + e * a_entry and ib + e * b_entry and the
-    tile at ic + q * c_panel + e * c_entry, for q < panels and e < entries, with whole tiles. One call costs as much as
-    some twenty steps of a sum, and short sums are what this is for. A tile of one vector has only ROWS sums, fewer
-    than the processor can work on at a time: two of these are computed together.
+    tile at ic + q * c_panel + e * c_entry, for q < panels and e < entries, with whole tiles; meanwhile the next entry's
+    row is asked for. One call costs as much as some twenty steps of a sum, and short sums are what this is for. A tile
+    of one vector has only ROWS sums, fewer than the processor can work on at a time: two of these are computed
+    together.
     """
     if vectors == 3:
         entries_3(

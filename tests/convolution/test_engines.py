@@ -325,7 +325,7 @@ for dtype in (np.float32, np.float64):
     for channels, sizes, k, s, p in (
         (9, (7, 7), 3, 1, 1), (3, (20, 33), 5, 2, 2), (1, (9, 50), 3, 1, 0),
         (16, (14, 15), 1, 1, 0), (16, (14, 15), 1, 2, 0), (2, (9, 41), 4, 3, 1),
-        (9, (15, 34), 3, 2, 1), (2, (8, 7), 3, 2, 3),
+        (9, (15, 34), 3, 2, 1), (2, (8, 7), 3, 2, 3), (1, (150, 170), 3, 1, 1), (2, (151, 170), 3, 2, 1),
     ):
         if method == "winograd":
             k, s = 3, min(s, 2)
@@ -516,26 +516,48 @@ def test_what_is_not_finite_stays_where_it_is_with_stride_2(where, bad):
 
 
 @pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
+@pytest.mark.parametrize(("channels", "rows", "depth"), [(300, 16, 1), (300, 45, 1), (20, 150, 1), (70, 140, 2)])
 @pytest.mark.parametrize("size", [7, 14])
-@pytest.mark.parametrize("rows", [16, 40, 45])
-def test_few_tiles_are_summed_channel_block_by_channel_block(rows, size):
-    """Of a small image all tiles fill one panel, and the sum over many channels is cut into blocks."""
+def test_few_tiles_are_summed_channel_block_by_channel_block(size, channels, rows, depth):
+    """Of a small image all tiles fill one panel, and the sum over many channels, there or here, is cut into blocks."""
     rng = np.random.default_rng(size)
-    one, channels = (1, 1, 1), 300
+    one, sizes, kernel = (1, 1, 1), (1, size, size), (depth, 3, 3)
     for dtype in (np.float32, np.float64):
-        assert channels > winograd.CHANNEL_BYTES // (winograd.ROWS * np.dtype(dtype).itemsize)
-        x, w, g = arrays(rng, dtype, (1, channels, 1, size, size), (rows, channels, 1, 3, 3), (1, rows, 1, size, size))
+        cut = winograd.CHANNEL_BYTES // (winograd.ROWS * np.dtype(dtype).itemsize)
+        assert max(channels, rows) * depth > cut
+        x_shape = (1, channels, depth, size, size)
+        x, w, g = arrays(rng, dtype, x_shape, (rows, channels, *kernel), (1, rows, *sizes))
         where = one, (0, 1, 1), one, 1
         wide = [a.astype(np.float64) for a in (x, w, g)]
         for got, want, terms in (
-            (run_convolution(x, w, np.ones(rows, dtype), (1, size, size), *where, "winograd"),
-             run_convolution(*wide[:2], np.ones(rows), (1, size, size), *where, "direct"), 9 * channels),
-            (run_input_gradient(g, w, np.ones(channels, dtype), (1, size, size), *where, "winograd"),
-             run_input_gradient(wide[2], wide[1], np.ones(channels), (1, size, size), *where, "direct"), 9 * rows),
-            (run_kernel_gradient(g, x, (1, 3, 3), *where, "winograd"),
-             run_kernel_gradient(wide[2], wide[0], (1, 3, 3), *where, "direct"), size**2),
+            (run_convolution(x, w, np.ones(rows, dtype), sizes, *where, "winograd"),
+             run_convolution(*wide[:2], np.ones(rows), sizes, *where, "direct"), 9 * depth * channels),
+            (run_input_gradient(g, w, np.ones(channels, dtype), x_shape[2:], *where, "winograd"),
+             run_input_gradient(wide[2], wide[1], np.ones(channels), x_shape[2:], *where, "direct"), 9 * depth * rows),
+            (run_kernel_gradient(g, x, kernel, *where, "winograd"),
+             run_kernel_gradient(wide[2], wide[0], kernel, *where, "direct"), size**2),
         ):  # fmt: skip
-            assert_allclose(got, want, rtol=0, atol=2000 * np.finfo(dtype).eps * np.sqrt(terms))
+            assert_allclose(got, want, rtol=0, atol=800 * np.finfo(dtype).eps * np.sqrt(terms))
+
+
+@pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_large_images_are_read_where_they_lie(stride, dtype):
+    """The channel of a small image is copied with its padding; that of a large one is read piece by piece."""
+    rng = np.random.default_rng(stride)
+    for sizes, before in (((150, 171), 1), ((230, 90), 0), ((3, 20000), 1), ((20001, 2), 2)):
+        assert sizes[0] * sizes[1] * np.dtype(dtype).itemsize > winograd.PLANE_BYTES
+        out = [(n + 2 * before - 3) // stride + 1 for n in sizes]
+        x, w, bias = arrays(rng, dtype, (1, 3, 1, *sizes), (9, 3, 1, 3, 3), (9,))
+        g, back = arrays(rng, dtype, (1, 9, 1, *out), (3,))
+        where = (1, stride, stride), (0, before, before), (1, 1, 1), 1
+        calls = [(run_convolution, (x, w, bias, (1, *out)), 27)]
+        if stride == 1 or before == 1:
+            calls.append((run_input_gradient, (g, w, back, (1, *sizes)), 81))
+        for run, values, terms in calls:
+            got, want = (run(*values, *where, method) for method in ("winograd", "direct"))
+            assert_allclose(got, want, rtol=0, atol=800 * np.finfo(dtype).eps * np.sqrt(terms))
 
 
 def test_costs_prefer_what_is_faster():

@@ -323,8 +323,8 @@ def check_method(
         return
     if method == "winograd" and not filterable(w_shape, stride, dilation):
         raise ValueError(
-            f"method 'winograd' computes 3 x 3 kernels with stride 1 or 2 and dilation 1, got kernel sizes "
-            f"{w_shape[2:]}, stride {tuple(stride)}, dilation {tuple(dilation)}: use 'implicit'"
+            f"method 'winograd' computes 3 x 3 kernels with stride 1 or 2, rows and columns alike, and dilation 1, got "
+            f"kernel sizes {w_shape[2:]}, stride {tuple(stride)}, dilation {tuple(dilation)}: use 'implicit'"
         )
     if dtype.char not in "fd":
         raise ValueError(f"method {method!r} computes float32 and float64, got {dtype}: use 'direct'")

@@ -15,8 +15,8 @@ The work is done block by block of tiles:
    large and NEAR_BYTES where that is enough, in the order that the micro-kernel reads;
 2. for a few panels of out channels, the kernel is transformed into `u`, multiplied with `v` entry by entry, and the
    products transformed back and written. `u` is read once for each panel of tiles: beside a small input it stays in
-   the core's own cache, beside a large one it comes from further away, line after line. It is never kept. Where all
-   tiles fill one panel, `u` has some channels of two panels only, whose products are added up.
+   the core's own cache, beside a large one it comes from further away, line after line. It is never kept. Where a
+   block is one panel of tiles, `u` has some channels of two panels only, whose products are added up.
 
 With stride 2 the tiles have 2 x 2 outputs and read 5 x 5 numbers, and those of the gradient in the input 4 x 4 inputs
 and 3 x 3 numbers of the gradient: 25 multiplications instead of 36.
@@ -79,7 +79,7 @@ NEAR_U_BYTES = 7 << 18  # the same, where that is enough for four panels or more
 SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
 TILES_TURNED = 14  # of a line, whose numbers are turned round together for the gradient in the kernel
 PLANE_BYTES = 1 << 16  # a channel of the input, at most, whose rows are copied with their padding first
-CHANNEL_BYTES = 1 << 12  # an entry of the transformed kernel of one panel, where a panel of tiles is all there is
+CHANNEL_BYTES = 1 << 12  # an entry of the transformed kernel of one panel, where a block of tiles is one panel
 
 # The error of an output is at most ERROR[kind] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The
 # factor is the square of the largest row sum of |A| |G| |B|: how far the sums in between can exceed the outputs.
@@ -217,7 +217,8 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     some = max(2, (NEAR_BYTES // 2 if near else U_BYTES if 4 * panel > NEAR_U_BYTES else NEAR_U_BYTES) // panel)
     together = 4 if near else 8
     some_channels = channels
-    if per_block == width:  # the transformed kernel meets one panel of tiles only: a small piece of it at a time
+    # Where it meets one panel of tiles only, a small piece of it at a time; then `products` is for a whole chunk.
+    if per_block == width:
         some_channels = min(channels, CHANNEL_BYTES // (ROWS * x.itemsize))
         some = together = 2
     chunks = min(panels, max(-(-panels // some), threads if threads > 1 else 1))
@@ -326,26 +327,23 @@ def input_part(  # type: ignore[no-untyped-def]
                     for i in range(reach):
                         source = ((row - held_row) * step + i) * line + column * step
                         transform_along(kind, some, plane, source, half, i * n * pitch + done, pitch)
-                    done += length
-                    column = 0
-                    g += 1
-                    continue
-                for i in range(reach):
-                    h = row * step - before[1] + i
-                    target = i * n * pitch + done
-                    if not (0 <= h < height and 0 <= d < depth):
-                        for j in range(n):
-                            for t in range(0, length, lane):
-                                clear(half, target + j * pitch + t)
-                        continue
-                    source = (base + h) * breadth
-                    for t in range(0, step * length, lane):  # the next channel's
-                        ask(x, source + depth * height * breadth + first + t)
-                    if first >= 0 and first + needed <= breadth and source + first + size <= x.size:
-                        transform_along(kind, some, x, source + first, half, target, pitch)
-                    else:
-                        copy_piece(piece, size, x, source, breadth, first, needed)
-                        transform_along(kind, some, piece, 0, half, target, pitch)
+                else:
+                    for i in range(reach):
+                        h = row * step - before[1] + i
+                        target = i * n * pitch + done
+                        if not (0 <= h < height and 0 <= d < depth):
+                            for j in range(n):
+                                for t in range(0, length, lane):
+                                    clear(half, target + j * pitch + t)
+                            continue
+                        source = (base + h) * breadth
+                        for t in range(0, step * length, lane):  # the next channel's
+                            ask(x, source + depth * height * breadth + first + t)
+                        if first >= 0 and first + needed <= breadth and source + first + size <= x.size:
+                            transform_along(kind, some, x, source + first, half, target, pitch)
+                        else:
+                            copy_piece(piece, size, x, source, breadth, first, needed)
+                            transform_along(kind, some, piece, 0, half, target, pitch)
                 done += length
                 column = 0
                 g += 1
@@ -374,7 +372,10 @@ def transform_along(kind, count, x, i, half, j, pitch):  # type: ignore[no-untyp
 
 @kernel
 def transform_taps(kind, backwards, count, panels, w, i, row_step, step, u, j, pitch, panel):  # type: ignore[no-untyped-def]
-    """Multiply 3 x 3 taps with G from both sides, for tiles of this kind: those of `count` channels, panel by panel."""
+    """Multiply 3 x 3 taps with G from both sides, for tiles of this kind: those of `count` channels, panel by panel.
+
+    STRIDED tiles are for kernels that are read forwards, SPREAD ones for kernels that are read backwards.
+    """
     if kind == STRIDED:
         taps_strided(count, panels, w, i, row_step, step, u, j, pitch, panel)
     elif kind == SPREAD:
