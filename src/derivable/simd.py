@@ -22,6 +22,7 @@ rounding (a processor with a fused multiply-add rounds once where a plain loop m
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import llvmlite.binding
@@ -388,6 +389,17 @@ class Emitter:
             result[i] = self.multiply_add(odd, self.constant(factor), even)
             result[k] = self.multiply_add(odd, self.constant(-factor), even)
         return [self.sum_of(matrix[i], vectors) if row is None else row for i, row in enumerate(result)]
+
+    def columns(self, place: Any, n: int, row_pitch: Any, pitch: Any) -> list[list[Any]]:
+        """Load n columns of n vectors: entry (p, q) stands at place + p * row_pitch + q * pitch."""
+        tops = [self.at(place, self.builder.mul(pitch, self.index(q))) for q in range(n)]
+        return [[self.load(self.at(top, self.builder.mul(row_pitch, self.index(p)))) for p in range(n)] for top in tops]
+
+    def sandwiched(self, matrix: Any, columns: list[list[Any]]) -> Iterator[list[Any]]:
+        """Give the rows of matrix @ D @ matrix.T, one after another, for D given by its columns of vectors."""
+        half = [self.combine(matrix, column) for column in columns]  # matrix @ D, column by column
+        for p in range(len(matrix)):
+            yield self.combine(matrix, [column[p] for column in half])
 
     def turned(self, rows: list[Any]) -> list[Any]:
         """Return the columns of a square block that is given by its rows, a power of two of them.
@@ -923,13 +935,8 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
         with cgutils.for_range(builder, count) as block:
             shift = builder.mul(block.index, llvm.index(llvm.lanes))
             here, there = llvm.at(source, shift), llvm.at(target, shift)
-            half = []  # matrix @ D, column by column
-            for q in range(n):
-                place = llvm.at(here, builder.mul(pitch, llvm.index(q)))
-                column = [llvm.load(llvm.at(place, builder.mul(row_pitch, llvm.index(p)))) for p in range(n)]
-                half.append(llvm.combine(matrix, column))
-            for p in range(m):
-                for q, vector in enumerate(llvm.combine(matrix, [half[q][p] for q in range(n)])):
+            for p, row in enumerate(llvm.sandwiched(matrix, llvm.columns(here, n, row_pitch, pitch))):
+                for q, vector in enumerate(row):
                     llvm.store(vector, llvm.at(there, builder.mul(target_pitch, llvm.index(p * m + q))))
         return context.get_dummy_value()
 
@@ -1001,9 +1008,8 @@ def sandwich_rows(matrix: Any, backwards: bool = False) -> Any:
                 entries.append(vector)
             if backwards:
                 entries.reverse()
-            half = [llvm.combine(matrix, entries[q::n]) for q in range(n)]  # matrix @ D, column by column
-            for p in range(m):
-                for q, vector in enumerate(llvm.combine(matrix, [half[q][p] for q in range(n)])):
+            for p, row in enumerate(llvm.sandwiched(matrix, [entries[q::n] for q in range(n)])):
+                for q, vector in enumerate(row):
                     llvm.store(vector, llvm.at(there, builder.mul(pitch, llvm.index(p * m + q))))
         return context.get_dummy_value()
 
@@ -1069,14 +1075,8 @@ def sandwich_joined(matrix: Any) -> Any:
         with cgutils.for_range(builder, args[0]) as block:
             here = llvm.at(source, builder.mul(block.index, llvm.index(llvm.lanes)))
             there = llvm.at(target, builder.mul(block.index, llvm.index(llvm.lanes * m)))
-            half = []  # matrix @ D, column by column
-            for q in range(n):
-                place = llvm.at(here, builder.mul(args[4], llvm.index(q)))
-                column = [llvm.load(llvm.at(place, builder.mul(args[3], llvm.index(p)))) for p in range(n)]
-                half.append(llvm.combine(matrix, column))
             size = first
-            for p in range(m):
-                row = llvm.combine(matrix, [half[q][p] for q in range(n)])
+            for p, row in enumerate(llvm.sandwiched(matrix, llvm.columns(here, n, args[3], args[4]))):
                 for vector in row:
                     size = builder.fadd(size, vector)
                 line = llvm.at(there, builder.mul(args[8], llvm.index(p)))
@@ -1132,12 +1132,8 @@ def sandwich_turned(matrix: Any) -> Any:
         with cgutils.for_range(builder, args[0]) as block:
             first = builder.mul(block.index, llvm.index(llvm.lanes))
             here = llvm.at(source, first)
-            half = []  # matrix @ D, column by column
-            for q in range(n):
-                place = llvm.at(here, builder.mul(args[4], llvm.index(q)))
-                column = [llvm.load(llvm.at(place, builder.mul(args[3], llvm.index(p)))) for p in range(n)]
-                half.append(llvm.combine(matrix, column))
-            result = [v for p in range(m) for v in llvm.combine(matrix, [half[q][p] for q in range(n)])]
+            columns = llvm.columns(here, n, args[3], args[4])
+            result = [vector for row in llvm.sandwiched(matrix, columns) for vector in row]
             sizes = llvm.zero
             for vector in result:
                 sizes = builder.fadd(sizes, vector)

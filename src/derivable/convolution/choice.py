@@ -295,6 +295,7 @@ def choose_kernel_gradient(
     # One line of tiles must fit the memory that is allowed.
     products, _, _, side = winograd.SIZES_BACK[4 if stride[1] == 1 else winograd.STRIDED]
     line = products**2 * -(-g_shape[4] // side) * max(channels, per_group) * dtype.itemsize
+    # With stride 2 the transforms take what the products save, unless there are many channels.
     filtered = filterable(w_shape, stride, dilation) and (stride[1] == 1 or min(channels, per_group) >= 96)
     return "winograd" if filtered and line <= winograd.MOST_BYTES else "implicit"
 

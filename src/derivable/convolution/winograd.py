@@ -435,13 +435,6 @@ def transform_output(kind, vectors, products, i, row_pitch, pitch, first, values
 
 
 @kernel
-def copy_row(out, o, count, values, i):  # type: ignore[no-untyped-def]
-    """Write values[i + t] to out[o + t] for t < count."""
-    for t in range(count):
-        out[at(o + t)] = values[at(i + t)]
-
-
-@kernel
 def output_part(  # type: ignore[no-untyped-def]
     start, stop, w, start_of_w, steps, v, bias, out, shapes, group, groups, channels, depth, chunks, plan, fine
 ):
@@ -504,7 +497,7 @@ def output_part(  # type: ignore[no-untyped-def]
                                     columns = min(length * m, out_width - column * m)
                                     for t in range(0, columns, lane):  # the next channel's
                                         ask_to_write(out, target + out_depth * out_height * out_width + t)
-                                    copy_row(out, target, columns, values, m * (i * width + done))
+                                    write_numbers(out, target, values, m * (i * width + done), columns, False)
                                 done += length
                                 column = 0
                                 g += 1
