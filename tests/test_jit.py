@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +250,94 @@ def test_the_handover_is_measured_once_and_never_within_a_piece(monkeypatch):
     assert 0 < measured < 1e9
     assert jit.threads_for(1e9) == 2
     assert jit._handover is measured
+
+
+def test_a_helper_that_comes_too_late_is_not_waited_for(monkeypatch):
+    """The only other thread of the pool is busy with something else meanwhile."""
+    monkeypatch.setattr(jit, "_threads", 2)
+    jit._retire_pool()
+    go_on, done = threading.Event(), []
+    busy = jit._get_pool().submit(go_on.wait, 60)
+    jit.parallel_for(lambda a, b: done.extend(range(a, b)), 8)
+    assert done == list(range(8))
+    assert not busy.done()
+    go_on.set()
+    assert busy.result()
+    jit._retire_pool()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+def test_a_helper_at_work_is_waited_for(monkeypatch, seconds):
+    """Shorter and longer than the caller's patience."""
+    monkeypatch.setattr(jit, "_threads", 2)
+    begun, done = threading.Event(), []
+
+    def body(start, stop):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(60)
+        else:
+            begun.set()
+            time.sleep(seconds)
+        done.append(start)
+
+    for _ in range(5):
+        begun.clear()
+        done.clear()
+        jit.parallel_for(body, 2)
+        assert sorted(done) == [0, 1]
+
+
+def test_the_error_of_a_helper_arrives(monkeypatch):
+    monkeypatch.setattr(jit, "_threads", 2)
+    begun = threading.Event()
+
+    def body(start, stop):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(60)
+        else:
+            begun.set()
+            raise KeyError("from the helper")
+
+    with pytest.raises(KeyError, match="from the helper"):
+        jit.parallel_for(body, 2)
+
+
+def test_working_space_is_lent_again_and_never_twice_at_once():
+    jit._spaces.free.clear()
+    with jit.working_space(1000, np.dtype(np.float32)) as a, jit.working_space(10, np.dtype(np.float64)) as b:
+        assert (a.shape, a.dtype, b.shape, b.dtype) == ((1000,), np.float32, (10,), np.float64)
+        assert a.ctypes.data % 64 == b.ctypes.data % 64 == 0
+        assert not np.shares_memory(a, b)
+        places = a.ctypes.data, b.ctypes.data
+    with jit.working_space(9, np.dtype(np.float64)) as b, jit.working_space(20, np.dtype(np.float64)) as a:
+        assert (a.ctypes.data, b.ctypes.data) == places, "the smallest that fits"
+    with pytest.raises(KeyError), jit.working_space(1000, np.dtype(np.float32)):
+        raise KeyError
+    assert len(jit._spaces.free) == 2
+
+
+def test_working_space_is_each_threads_own_and_bounded():
+    jit._spaces.free.clear()
+    with jit.working_space(100, np.dtype(np.float64)):
+        pass
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(list(jit._spaces.free)))
+    thread.start()
+    thread.join()
+    assert seen == [[]]
+    half = jit.KEPT_BYTES // 2
+    with (
+        jit.working_space(half + 1, np.dtype(np.uint8)),
+        jit.working_space(half + 2, np.dtype(np.uint8)),
+        jit.working_space(half + 3, np.dtype(np.uint8)),
+    ):
+        pass
+    assert sum(map(len, jit._spaces.free)) <= jit.KEPT_BYTES
+    kept = list(map(len, jit._spaces.free))
+    with jit.working_space(jit.KEPT_BYTES + 1, np.dtype(np.uint8)):
+        pass
+    assert list(map(len, jit._spaces.free)) == kept
+    jit._spaces.free.clear()
 
 
 def test_one_thread_calls_the_body_once(threads):

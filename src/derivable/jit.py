@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba.extending import intrinsic
 
 from derivable.validation import as_array, check_number
 
@@ -42,6 +43,7 @@ __all__ = [
     "set_num_threads",
     "threads_for",
     "ufunc",
+    "working_space",
 ]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -453,6 +455,8 @@ def parallel_for(
         return
     pieces = min(count, max(threads, pieces or threads))
     todo = deque((count * i // pieces, count * (i + 1) // pieces) for i in range(pieces))
+    marks = np.zeros(threads - 1, np.uint8)  # of each helper: WAITING, WORKING, DONE
+    errors: list[BaseException] = []
 
     def work() -> None:
         before, _inside.piece = getattr(_inside, "piece", False), True
@@ -466,20 +470,116 @@ def parallel_for(
         finally:
             _inside.piece = before
 
+    def help_out(k: int) -> None:
+        marks[k] = WORKING  # before it takes a piece: so the caller knows for whom to wait
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+            todo.clear()
+        finally:
+            marks[k] = DONE
+
     helpers: list[Future[None]] = []
     try:
-        for _ in range(threads - 1):
-            helpers.append(_get_pool().submit(work))
+        for k in range(threads - 1):
+            helpers.append(_get_pool().submit(help_out, k))
     except RuntimeError:
         pass  # the pool was retired meanwhile, or the interpreter is shutting down: fewer helpers, same result
     try:
         work()
     finally:
         todo.clear()  # after an error nobody begins another piece
-        errors = [helper.exception() for helper in helpers if not helper.cancel()]
-    for error in errors:
-        if error is not None:
-            raise error
+        for k, helper in enumerate(helpers):
+            if marks[k] == WAITING:
+                helper.cancel()  # it comes too late; if it has just begun, it finds nothing to do
+            elif marks[k] == WORKING and (numba.config.DISABLE_JIT or not wait_for_mark(marks, k, DONE, PATIENCE)):
+                helper.exception()  # which sleeps until then
+    if errors:
+        raise errors[0]
+
+
+WAITING, WORKING, DONE = range(3)
+# Looks at a helper's mark, some 50 microseconds, before the caller goes to sleep: to be woken takes as long again.
+PATIENCE = 100_000
+
+
+@intrinsic
+def load_mark(typing, marks, k):  # type: ignore[no-untyped-def]
+    """Load marks[k] from memory, which another thread may have changed: the compiler must not remember it."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.load_atomic(builder.gep(data, [args[1]]), "acquire", 1)
+
+    return numba.types.uint8(marks, k), emit
+
+
+@kernel
+def wait_for_mark(marks, k, mark, patience):  # type: ignore[no-untyped-def]
+    """Look at marks[k] until it is `mark`, at most so many times; return whether it is."""
+    while patience > 0:
+        if load_mark(marks, k) == mark:
+            return True
+        patience -= 1
+    return False
+
+
+# ----------------------------------------------------------------------------------------- working space
+
+KEPT_BYTES = 5 << 22  # of working space, at most, that each thread keeps for its next call
+
+
+class _Spaces(threading.local):
+    def __init__(self) -> None:
+        self.free: list[Any] = []
+        self.made = 0
+
+
+_spaces = _Spaces()
+
+
+class working_space:
+    """Lend an empty vector for the time of a `with` block; it begins where a line of the cache does.
+
+    A thread keeps what it gave back, up to `KEPT_BYTES`, and lends it again. Memory that is asked of the system anew
+    comes page by page at its first touch, for which a layer can take twice its time.
+
+    Args:
+        count: how many numbers.
+        dtype: their dtype.
+
+    Returns:
+        A context manager whose value is the vector. It must not be used after the block.
+    """
+
+    __slots__ = ("bytes", "dtype", "space")
+
+    def __init__(self, count: int, dtype: np.dtype[Any]) -> None:
+        self.bytes, self.dtype = count * dtype.itemsize, dtype
+
+    def __enter__(self) -> Any:
+        free = _spaces.free
+        for i, space in enumerate(free):  # the smallest first
+            if len(space) >= self.bytes:
+                del free[i]
+                break
+        else:
+            # Not all at the same place of a page: they would drive each other out of the nearest cache.
+            _spaces.made += 1
+            buffer = np.empty(self.bytes + 4096, np.uint8)
+            start = (_spaces.made * 27 * 64 - buffer.ctypes.data) % 4096
+            space = buffer[start : start + self.bytes]
+        self.space = space
+        return space[: self.bytes].view(self.dtype)
+
+    def __exit__(self, *error: object) -> None:
+        free = _spaces.free
+        if len(self.space) <= KEPT_BYTES:
+            free.append(self.space)
+            free.sort(key=len)
+        while sum(map(len, free)) > KEPT_BYTES:
+            del free[0]
 
 
 def _get_pool() -> ThreadPoolExecutor:

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from derivable.convolution.implicit import at
-from derivable.jit import kernel, parallel_for, threads_for
+from derivable.jit import kernel, parallel_for, threads_for, working_space
 from derivable.simd import (
     ROWS,
     VECTOR_BYTES,
@@ -72,6 +72,7 @@ __all__ = [
 
 MOST_BYTES = 1 << 23  # the transformed input of one block, at most
 NEAR_BYTES = 1 << 21  # the same, as long as the blocks are not too small: it then stays in the core's own cache
+TILES_PAY = 5  # a tile's inputs take about so many times as long to transform as an out channel's taps
 LEAST_PANELS = 8  # of tiles in a block, each of which transforms the kernel anew
 LEAST_TILES = 96  # of the gradient in the kernel in a block, each of which adds to the whole gradient
 U_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels, at most, but two panels in any case
@@ -202,42 +203,99 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     width = VECTORS * lane
     high, wide = -(-out.shape[3] // m), -(-out.shape[4] // m)
     tiles = out.shape[0] * out.shape[2] * high * wide
-    panels_of_tiles = -(-tiles // width)
-    size = -(-tiles // lane) * lane * n * n * channels * x.itemsize
-    small_blocks = min(panels_of_tiles // LEAST_PANELS, round(size / NEAR_BYTES))
-    blocks = max(1, small_blocks, min(panels_of_tiles, -(-size // MOST_BYTES)))
-    per_block = -(-panels_of_tiles // blocks) * width
-    numbers = min(per_block, -(-tiles // lane) * lane) * channels + -(-per_block // width) * lane
-    v = aligned(n * n * numbers, x)
-    panels = -(-per_group // ROWS)
-    threads = threads_for(seconds_of(out.size * channels * 9, x.itemsize) / SAVES, 2)
-    # Where the transformed input stays near, it may pass by more often, and the transformed kernel stays near, too.
-    near = v.nbytes <= NEAR_BYTES * 5 // 4
-    panel = n * n * channels * ROWS * x.itemsize
-    some = max(2, (NEAR_BYTES // 2 if near else U_BYTES if 4 * panel > NEAR_U_BYTES else NEAR_U_BYTES) // panel)
-    together = 4 if near else 8
-    some_channels = channels
-    # Where it meets one panel of tiles only, a small piece of it at a time; then `products` is for a whole chunk.
-    if per_block == width:
-        some_channels = min(channels, CHANNEL_BYTES // (ROWS * x.itemsize))
-        some = together = 2
-    chunks = min(panels, max(-(-panels // some), threads if threads > 1 else 1))
-    fine = np.ones(chunks, np.bool_)
+    vectors, panels = -(-tiles // lane), -(-per_group // ROWS)
     flat_x, flat_w, flat_out = x.reshape(-1), w.reshape(-1), out.reshape(-1)
     shapes = (x.shape, out.shape)
     first_tap = 0 if steps[3] > 0 else w[0, 0].size - 1
-    for group in range(groups):
-        for t0 in range(0, tiles, per_block):
-            t1 = min(tiles, t0 + per_block)
-            plan = (kind, SIZES[kind], high, wide, t0, t1, together, some_channels)
-            run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
-            start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
-            back = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth, chunks, plan)
-            parallel_for(input_part, channels, *run, threads=threads)
-            parallel_for(output_part, chunks, *back, fine, pieces=chunks, threads=threads)
-            if not fine.all():
-                return False
-    return True
+    # Where a block is one panel of tiles, it meets the transformed kernel once: a small piece of that at a time.
+    by_channels = tiles_of_block(tiles, n * n * channels * x.itemsize, lane) == width
+    some_channels = min(channels, CHANNEL_BYTES // (ROWS * x.itemsize)) if by_channels else channels
+    # It takes long to read what another processor has just written. So each thread has tiles of its own, which it
+    # transforms and multiplies. Where they are few, it does not pay that each thread transforms the whole kernel: then
+    # the threads share them, and meet after each phase. The sums of an output are the same however the work is cut.
+    many = TILES_PAY * tiles >= per_group
+    threads = threads_for(seconds_of(out.size * channels * 9, x.itemsize) / SAVES, 1 if many else 2)
+    of_groups, of_tiles = cut(threads, groups, vectors if many else 1)
+    parts = of_groups * of_tiles
+    fine = np.ones(parts, np.bool_)
+
+    def compute(start, stop):  # type: ignore[no-untyped-def]
+        for part in range(start, stop):
+            g, t = divmod(part, of_tiles)
+            first, last = (min(tiles, vectors * i // of_tiles * lane) for i in (t, t + 1))
+            per_block = width if by_channels else tiles_of_block(last - first, n * n * channels * x.itemsize, lane)
+            numbers = min(per_block, -(-(last - first) // lane) * lane) * channels + -(-per_block // width) * lane
+            # Where the transformed input stays near, it may pass by more often, and the transformed kernel stays near.
+            near = n * n * numbers * x.itemsize <= NEAR_BYTES * 5 // 4
+            panel = n * n * channels * ROWS * x.itemsize
+            some = max(2, (NEAR_BYTES // 2 if near else U_BYTES if 4 * panel > NEAR_U_BYTES else NEAR_U_BYTES) // panel)
+            together = 4 if near else 8
+            if by_channels:
+                some = together = 2
+            chunks = min(panels, max(-(-panels // some), threads if parts == 1 < threads else 1))
+            with working_space(n * n * numbers, x.dtype) as v:
+                for group in range(groups * g // of_groups, groups * (g + 1) // of_groups):
+                    start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
+                    for t0 in range(first, last, per_block):
+                        t1 = min(last, t0 + per_block)
+                        plan = (kind, SIZES[kind], high, wide, t0, t1, together, some_channels)
+                        run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
+                        place = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth)
+                        parallel_for(input_part, channels, *run, threads=threads)
+                        parallel_for(
+                            output_chunks,
+                            chunks,
+                            chunks,
+                            panels,
+                            *place,
+                            plan,
+                            fine,
+                            part,
+                            pieces=4 * threads,
+                            threads=threads,
+                        )
+                        if not fine[part]:
+                            return
+
+    parallel_for(compute, parts, pieces=parts, threads=threads)
+    return bool(fine.all())
+
+
+def output_chunks(  # type: ignore[no-untyped-def]
+    start, stop, chunks, panels, w, start_of_w, steps, v, bias, out, shapes, group, groups, channels, depth, plan, fine,
+    part,
+):  # fmt: skip
+    """Run `output_part` for the chunks start..stop of the panels of out channels, with working space for it."""
+    _, (n, _, _, _), _, _, _, _, together, some_channels = plan
+    lane = VECTOR_BYTES // v.itemsize
+    of_u, of_products = -(-panels // chunks) * n * n * (some_channels * ROWS + lane), n * n * ROWS * VECTORS * lane
+    with working_space(of_u + together * of_products, v.dtype) as space:
+        products, u = space[:-of_u], space[-of_u:]
+        output_part(
+            start, stop, chunks, w, start_of_w, steps, u, v, products, bias, out, shapes, group, groups, channels,
+            depth, plan, fine, part,
+        )  # fmt: skip
+
+
+def tiles_of_block(tiles, bytes_of_tile, lane):  # type: ignore[no-untyped-def]
+    """Return how many tiles a block has, in whole panels; their transformed inputs shall stay near, if it can be."""
+    panels = -(-tiles // (VECTORS * lane))
+    size = -(-tiles // lane) * lane * bytes_of_tile
+    small_blocks = min(panels // LEAST_PANELS, round(size / NEAR_BYTES))
+    blocks = max(1, small_blocks, min(panels, -(-size // MOST_BYTES)))
+    return -(-panels // blocks) * VECTORS * lane
+
+
+def cut(threads, groups, count):  # type: ignore[no-untyped-def]
+    """Return into how many parts the groups and what else there is are cut: as many as threads, or else one."""
+    of_groups = shares(threads, groups)
+    of_count = shares(-(-threads // of_groups), count)
+    return (of_groups, of_count) if of_groups * of_count >= threads else (1, 1)
+
+
+def shares(threads, count):  # type: ignore[no-untyped-def]
+    """Return among how many threads so many things can be shared about equally."""
+    return threads if count % threads == 0 or count >= 4 * threads else math.gcd(threads, count)
 
 
 @kernel
@@ -436,22 +494,23 @@ def transform_output(kind, vectors, products, i, row_pitch, pitch, first, values
 
 @kernel
 def output_part(  # type: ignore[no-untyped-def]
-    start, stop, w, start_of_w, steps, v, bias, out, shapes, group, groups, channels, depth, chunks, plan, fine
-):
-    """Multiply and transform back the chunks start..stop of the panels of out channels, for the tiles t0..t1."""
+    start, stop, chunks, w, start_of_w, steps, u, v, products, bias, out, shapes, group, groups, channels, depth, plan,
+    fine, part,
+):  # fmt: skip
+    """Multiply and transform back the chunks start..stop of the panels of out channels, for the tiles t0..t1.
+
+    `u` and `products` are working space.
+    """
     (_, out_channels, out_depth, out_height, out_width) = shapes[1]
     kind, (n, _, _, m), high, wide, t0, t1, together, some_channels = plan
     per_group = out_channels // groups
     panels = (per_group + ROWS - 1) // ROWS
     lane = lanes(v)
     width = VECTORS * lane
-    most = (panels + chunks - 1) // chunks
     # One vector more than needed between entries: at distances of 4096 bytes they would drive each other out.
     pitch_of_u = some_channels * ROWS + lane
     size_of_panel = n * n * pitch_of_u
-    u = aligned(most * size_of_panel, v)
     piece = np.zeros(9 * ROWS, v.dtype)
-    products = aligned(together * n * n * ROWS * width, v)
     products[:] = 0
     values = aligned(m * m * width, v)
     values[:] = 0
@@ -501,9 +560,9 @@ def output_part(  # type: ignore[no-untyped-def]
                                 done += length
                                 column = 0
                                 g += 1
-        for t in range(lane):
-            if total[t] != 0:
-                fine[chunk] = False
+    for t in range(lane):
+        if total[t] != 0:
+            fine[part] = False
 
 
 # ----------------------------------------------------------------------------- gradient with respect to the kernel
@@ -524,30 +583,58 @@ def kernel_gradient_winograd(g, x, out, before, dilation, stride, groups):  # ty
     n, _, _, side = SIZES_BACK[kind]
     high, wide, entries = -(-height // side), -(-width // side), n * n
     lines = g.shape[0] * depth * high
-    room = -(-channels // lane) * lane, -(-per_group // ROWS) * ROWS
-    size = entries * wide * max(room) * x.itemsize
+    vectors, panels = -(-channels // lane), -(-per_group // ROWS)
+    size = entries * wide * max(vectors * lane, panels * ROWS) * x.itemsize
     per_block = max(1, min(lines, MOST_BYTES // size, max(NEAR_BYTES // size, -(-LEAST_TILES // wide))))
     per_block = -(-lines // -(-lines // per_block))
     tiles = per_block * wide
-    panels = -(-channels // (VECTORS * lane)), room[1] // ROWS
-    v = aligned(entries * (tiles * room[0] + panels[0] * lane), x)
-    u = np.empty(entries * (tiles * room[1] + panels[1] * lane), x.dtype)
-    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) / SAVES, 2)
-    args = (g.reshape(-1), x.reshape(-1), u, v, (g.shape, x.shape, out.shape))
-    # Where all of `v` stays near, rows of the gradient are written one after another, which memory likes best.
-    by_rows = v.nbytes <= NEAR_BYTES // 2
-    pieces = panels[1] if by_rows else panels[0]
-    fine = np.ones(pieces, np.bool_)
-    for group, a, first in itertools.product(range(groups), range(out.shape[2]), range(0, lines, per_block)):
-        count = min(per_block, lines - first)
-        place = (before[0] - a * dilation[0], before[1], before[2])
-        run = (*args, place, stride[0], groups, room, (high, wide), kind, SIZES_BACK[kind], group, first, count * wide)
-        back = (u, v, out.reshape(-1), out.shape, group, groups, a, room, by_rows, kind, n, count * wide, first > 0)
-        parallel_for(turn_part, count, *run, threads=threads)
-        parallel_for(sum_part, pieces, *back, fine, pieces=pieces, threads=threads)
-        if not fine.all():
-            return False
-    return True
+    # As in `multiply_tiles`: each thread has channels of its own, unless there are so few tiles that it pays to share.
+    many = tiles >= LEAST_TILES
+    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) / SAVES, 1 if many else 2)
+    of_groups, of_channels = cut(threads, groups, vectors if many else 1)
+    parts = of_groups * of_channels
+    fine = np.ones(parts, np.bool_)
+    flat_g, flat_x, flat_out = g.reshape(-1), x.reshape(-1), out.reshape(-1)
+    shapes = (g.shape, x.shape, out.shape)
+
+    def compute(start, stop):  # type: ignore[no-untyped-def]
+        for part in range(start, stop):
+            of_group, i = divmod(part, of_channels)
+            c0, c1 = (min(channels, vectors * j // of_channels * lane) for j in (i, i + 1))
+            room = -(-(c1 - c0) // lane) * lane, panels * ROWS
+            across = -(-room[0] // (VECTORS * lane))
+            with (
+                working_space(entries * (tiles * room[0] + across * lane), x.dtype) as v,
+                working_space(entries * (tiles * room[1] + panels * lane), x.dtype) as u,
+            ):
+                # Where all of `v` stays near, rows of the gradient are written one after another, as memory likes it.
+                by_rows = v.nbytes <= NEAR_BYTES // 2
+                pieces = panels if by_rows else across
+                order = range(groups * of_group // of_groups, groups * (of_group + 1) // of_groups)
+                for group, a, first in itertools.product(order, range(out.shape[2]), range(0, lines, per_block)):
+                    count = min(per_block, lines - first)
+                    place = (before[0] - a * dilation[0], before[1], before[2])
+                    mine = (groups, group, c0, c1 - c0)
+                    run = (
+                        shapes,
+                        place,
+                        stride[0],
+                        mine,
+                        room,
+                        (high, wide),
+                        kind,
+                        SIZES_BACK[kind],
+                        first,
+                        count * wide,
+                    )
+                    back = (flat_out, out.shape, mine, a, room, by_rows, kind, n, count * wide, first > 0, fine, part)
+                    parallel_for(turn_part, count, flat_g, flat_x, u, v, *run, threads=threads)
+                    parallel_for(sum_part, pieces, u, v, *back, pieces=4 * threads, threads=threads)
+                    if not fine[part]:
+                        return
+
+    parallel_for(compute, parts, pieces=parts, threads=threads)
+    return bool(fine.all())
 
 
 @kernel
@@ -599,17 +686,19 @@ def turn_lines(  # type: ignore[no-untyped-def]
 
 @kernel
 def turn_part(  # type: ignore[no-untyped-def]
-    start, stop, g, x, u, v, shapes, before, stride, groups, room, size, kind, sizes, group, first, tiles
+    start, stop, g, x, u, v, shapes, before, stride, mine, room, size, kind, sizes, first, tiles
 ):
     """Turn round and transform the numbers of the lines of tiles first + start .. first + stop.
 
-    It goes by panels of channels and a few tiles, whose numbers stay near.
+    It goes by panels of channels and a few tiles, whose numbers stay near. `mine` are the number of groups, the group,
+    the first channel in it, and how many there are.
     """
     (_, out_channels, out_depth, out_height, out_width), (_, in_channels, depth, height, width), w_shape = shapes
     high, wide = size
     n, reach, step, side = sizes
     entries = n * n
-    per_group, channels = out_channels // groups, w_shape[1]
+    groups, group, first_channel, channels = mine
+    per_group = out_channels // groups
     lane = lanes(x)
     panel = VECTORS * lane
     some = min(wide, TILES_TURNED)
@@ -629,7 +718,7 @@ def turn_part(  # type: ignore[no-untyped-def]
         for c in range(0, room[0], panel):
             here = min(panel, room[0] - c)
             real = min(here, channels - c)
-            base = (q * in_channels + group * channels + c) * plane_of_x + d_of_x * height * width
+            base = (q * in_channels + group * w_shape[1] + first_channel + c) * plane_of_x + d_of_x * height * width
             rows_of_x = height if 0 <= d_of_x < depth else 0
             pitch = tiles * here + lane
             for t0 in range(0, wide, some):
@@ -679,9 +768,13 @@ def gradient_taps(kind, count, products, i, row_pitch, pitch, out, o, step, add,
 
 @kernel
 def sum_part(  # type: ignore[no-untyped-def]
-    start, stop, u, v, out, w_shape, group, groups, a, room, by_rows, kind, n, tiles, add, fine
+    start, stop, u, v, out, w_shape, mine, a, room, by_rows, kind, n, tiles, add, fine, part
 ):
-    """Add up over the tiles and transform back, for the panels start..stop of channels, or `by_rows` out channels."""
+    """Add up over the tiles and transform back, for the panels start..stop of channels, or `by_rows` out channels.
+
+    `mine` is as in `turn_part`.
+    """
+    groups, group, first_channel, count = mine
     per_group, channels = w_shape[0] // groups, w_shape[1]
     lane = lanes(v)
     panel = VECTORS * lane
@@ -693,7 +786,7 @@ def sum_part(  # type: ignore[no-untyped-def]
     for item in range(start * inner, stop * inner):
         outside, inside = divmod(item, inner)
         o, c = (outside * ROWS, inside * panel) if by_rows else (inside * ROWS, outside * panel)
-        here, real = min(panel, room[0] - c), min(panel, channels - c)
+        here, real = min(panel, room[0] - c), min(panel, count - c)
         whole = real // lane * lane
         at_u, at_v = entries * (tiles * o + o // ROWS * lane), entries * (tiles * c + c // panel * lane)
         multiply_entries(
@@ -702,7 +795,7 @@ def sum_part(  # type: ignore[no-untyped-def]
         )  # fmt: skip
         rows = min(ROWS, per_group - o)
         for row in range(rows):
-            target = (((group * per_group + o + row) * channels + c) * w_shape[2] + a) * 9
+            target = (((group * per_group + o + row) * channels + first_channel + c) * w_shape[2] + a) * 9
             if not by_rows and row + 1 < rows:
                 for t in range(0, step * real, lane):  # the next row's
                     ask_to_write(out, target + step * channels + t)
@@ -714,7 +807,7 @@ def sum_part(  # type: ignore[no-untyped-def]
                     write_numbers(out, target + step * (whole + t), few, 9 * t, 9, add)
     for t in range(lane):
         if total[t] != 0:
-            fine[start] = False
+            fine[part] = False
 
 
 @kernel
