@@ -69,6 +69,8 @@ def convolution_sliding(x, w, bias, out, stride, before, dilation, groups):  # t
     offsets = np.arange(0, max(depth, ROWS) * ROWS, ROWS)
     pack_panels(w.reshape(-1), bias, packed, offsets, groups, per_group, depth)
     count = x.shape[0] * groups * out.shape[2] * -(-out.shape[3] // plan[0])
+    # Where there are fewer bands than threads, as for one signal, each thread has some out channels of a band.
+    cuts = 1 if count >= threads else min(panels, -(-threads // count))
     args = (
         x.reshape(-1),
         packed,
@@ -79,8 +81,9 @@ def convolution_sliding(x, w, bias, out, stride, before, dilation, groups):  # t
         dilation,
         groups,
         plan,
+        cuts,
     )
-    parallel_for(sliding_part, count, *args, threads=threads)
+    parallel_for(sliding_part, count * cuts, *args, threads=threads)
     return out
 
 
@@ -143,8 +146,8 @@ def fill_band(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, groups, plan):  # type: ignore[no-untyped-def]
-    """Compute the bands start..stop, counted over (batch, group, OD, band of rows)."""
+def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, groups, plan, cuts):  # type: ignore[no-untyped-def]
+    """Compute the pieces start..stop, counted over (batch, group, OD, band of rows, cut of the panels)."""
     x_shape, w_shape, out_shape = shapes
     _, out_channels, out_depth, out_height, out_width = out_shape
     _, channels, kd, kh, kw = w_shape
@@ -165,7 +168,8 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
     term_shifts(shifts, channels, kd, kh, kw, input_rows, line, pitch, dilation, stride[2])
     tile = np.empty(ROWS * width, x.dtype)
     for item in range(start, stop):
-        rest, number = divmod(item, bands)
+        rest, part = divmod(item, cuts)
+        rest, number = divmod(rest, bands)
         rest, od = divmod(rest, out_depth)
         n, group = divmod(rest, groups)
         h0 = number * rows_of_band
@@ -178,7 +182,7 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
         for y in range(1 if joined else rows):
             length = (rows - 1) * pitch + out_width if joined else out_width
             # One panel's rows are written from end to end: all panels' tiles in turn would be hard on the cache.
-            for q in range(panels):
+            for q in range(panels * part // cuts, panels * (part + 1) // cuts):
                 real = min(ROWS, per_group - q * ROWS)
                 a = (group * panels + q) * (terms + 1) * ROWS
                 target = (channel + q * ROWS) * positions + (od * out_height + h0) * out_width
