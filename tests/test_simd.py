@@ -27,6 +27,16 @@ def move_every_other(target, i, source, j):
 
 
 @kernel(cache=False)
+def move_some(target, i, source, j, begin, end):
+    simd.move_some(target, i, source, j, begin, end)
+
+
+@kernel(cache=False)
+def move_some_of_every_other(target, i, source, j, begin, end):
+    simd.move_some_of_every_other(target, i, source, j, begin, end)
+
+
+@kernel(cache=False)
 def clear(target, i):
     simd.clear(target, i)
 
@@ -119,6 +129,57 @@ def test_correlate_tile(dtype, lines, vectors, add):
                 simd.correlate_tile(*place, got, 7, 99, rows, columns, add)
                 simd.correlate_tile_plain(*place, want, 7, 99, rows, columns, add)
                 close(got, want, dtype, kh * kw)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+@pytest.mark.parametrize("add", [False, True])
+def test_correlate_square(dtype, step, vectors, add):
+    rng = np.random.default_rng(4)
+    width = vectors * lanes(dtype)
+    pitch, shifts = width + 9, np.array([5, 0, 3])
+    for rows in (1, 2, 3, 4, 7):
+        x, w = numbers(rng, 4 + (rows * step + 2 + simd.LINES) * pitch, dtype), numbers(rng, 2 + 9, dtype)
+        for columns in {width, width - 1, (vectors - 1) * lanes(dtype) + 1}:
+            c = numbers(rng, 7 + rows * 99, dtype)
+            got, want = c.copy(), c.copy()
+            place = (step, vectors, x, 4, pitch, shifts, w, 2, dtype(0.5))
+            simd.correlate_square(*place, got, 7, 99, rows, columns, add)
+            simd.correlate_square_plain(*place, want, 7, 99, rows, columns, add)
+            close(got, want, dtype, 9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("add", [False, True])
+def test_spread_square(dtype, add):
+    rng = np.random.default_rng(5)
+    n = lanes(dtype)
+    for rows in (1, 2, 3, 6):
+        for columns in (1, 2, n - 1, n, n + 1, 2 * n - 1, 2 * n, 2 * n + 1, 5 * n + 3):
+            pitch = columns // 2 + 2 * n
+            g, w = numbers(rng, 4 + (rows // 2 + 3) * pitch, dtype), numbers(rng, 2 + 9, dtype)
+            c = numbers(rng, 7 + rows * 99, dtype)
+            got, want = c.copy(), c.copy()
+            simd.spread_square(g, 4, pitch, w, 2, dtype(0.5), got, 7, 99, rows, columns, add)
+            simd.spread_square_plain(g, 4, pitch, w, 2, dtype(0.5), want, 7, 99, rows, columns, add)
+            close(got, want, dtype, 9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_moves_of_some(dtype):
+    n = lanes(dtype)
+    source = np.arange(1, 3 * n + 1, dtype=dtype)
+    for begin in (-3, 0, 1, n - 1, n, n + 2):
+        for end in (-1, 0, 1, 2, n - 1, n, n + 3):
+            for move_part, plain in (
+                (move_some, simd.move_some_plain),
+                (move_some_of_every_other, simd.move_some_of_every_other_plain),
+            ):
+                got, want = np.full(n + 2, -1, dtype), np.full(n + 2, -1, dtype)
+                move_part(got, 1, source, 2, begin, end)
+                plain(want, 1, source, 2, begin, end)
+                np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -46,10 +46,13 @@ __all__ = [
     "ask",
     "ask_to_write",
     "clear",
+    "correlate_square",
     "correlate_tile",
     "lanes",
     "move",
     "move_every_other",
+    "move_some",
+    "move_some_of_every_other",
     "multiply_entries",
     "multiply_places",
     "multiply_rows",
@@ -61,6 +64,7 @@ __all__ = [
     "sandwich_joined",
     "sandwich_rows",
     "sandwich_turned",
+    "spread_square",
     "sum_sizes",
     "sum_taps",
     "turn",
@@ -96,6 +100,9 @@ ROWS = 8 if REGISTERS == 32 else 4  # rows of a tile
 VECTORS = 3  # vectors in a row of a tile, at most
 STEPS_AHEAD_OF_A, STEPS_AHEAD_OF_B = 16, 8  # from the numbers of a panel that are used to those that are asked for
 LINES = 4  # output rows that share each line of the input in a correlation of one plane
+# The same where the 9 taps of a square stay in registers, too, by the stride; and vectors in such a row, at most.
+SQUARE_LINES = {1: 4 if REGISTERS == 32 else 2, 2: 2}
+SQUARE_VECTORS = 4 if REGISTERS == 32 else 2
 
 
 def lanes_plain(array: Any) -> int:
@@ -217,6 +224,33 @@ def correlate_tile_plain(  # type: ignore[no-untyped-def]
 
 
 @kernel
+def correlate_square_plain(step, vectors, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Correlate one plane with 3 x 3 taps, a strip of its output: the same as `correlate_square`, as loops."""
+    for i in range(rows):
+        for j in range(columns):
+            total = out.dtype.type(first)
+            for a in range(3):
+                for b in range(3):
+                    total += w[iw + a * 3 + b] * x[ix + (i * step + a) * pitch + shifts[b] + j]
+            place = io + i * out_pitch + j
+            out[place] = out[place] + total if add else total
+
+
+@kernel
+def spread_square_plain(g, ig, pitch, w, iw, first, out, io, out_pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Apply 3 x 3 taps with stride 2 backwards, in one plane: the same as `spread_square`, as loops."""
+    for i in range(rows):
+        for j in range(columns):
+            total = out.dtype.type(first)
+            for a in range(3):
+                for b in range(3):
+                    if (i + 1 - a) % 2 == (j + 1 - b) % 2 == 0:
+                        total += w[iw + a * 3 + b] * g[ig + (i + 1 - a) // 2 * pitch + (j + 1 - b) // 2]
+            place = io + i * out_pitch + j
+            out[place] = out[place] + total if add else total
+
+
+@kernel
 def sum_taps_plain(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
     """Correlate lines of `g` with lines of `x`: the same as `sum_taps`, as loops."""
     for k in range(9 if square else 8):
@@ -262,6 +296,20 @@ def move_every_other_plain(target, i, source, j):  # type: ignore[no-untyped-def
     """Copy every other number into one vector: the same as `move_every_other`, as a loop."""
     for t in range(lanes(target)):
         target[i + t] = source[j + 2 * t]
+
+
+@kernel
+def move_some_plain(target, i, source, j, begin, end):  # type: ignore[no-untyped-def]
+    """Copy a part of one vector, with zeros around it: the same as `move_some`, as a loop."""
+    for t in range(lanes(target)):
+        target[i + t] = source[j + t] if begin <= t < end else 0
+
+
+@kernel
+def move_some_of_every_other_plain(target, i, source, j, begin, end):  # type: ignore[no-untyped-def]
+    """Do the same with every other number: the same as `move_some_of_every_other`, as a loop."""
+    for t in range(lanes(target)):
+        target[i + t] = source[j + 2 * t] if begin <= t < end else 0
 
 
 # ------------------------------------------------------------------------------------ in LLVM's own vectors
@@ -427,13 +475,15 @@ class Emitter:
 
     def mask(self, count: Any) -> Any:
         """Return which lanes are less than `count`."""
-        i64 = ir.IntType(64)
-        undefined = ir.Constant(ir.VectorType(i64, self.lanes), ir.Undefined)
-        counts = self.builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None)
-        counts = self.builder.shuffle_vector(counts, undefined, zeros)
-        numbers = ir.Constant(ir.VectorType(i64, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", numbers, counts)
+        builder, i32 = self.builder, ir.IntType(32)
+        # Half as wide as an index, for which the count must not be far outside.
+        for beyond, bound in ((">", self.index(self.lanes)), ("<", self.index(0))):
+            count = builder.select(builder.icmp_signed(beyond, count, bound), bound, count)
+        undefined = ir.Constant(ir.VectorType(i32, self.lanes), ir.Undefined)
+        counts = builder.insert_element(undefined, builder.trunc(count, i32), ir.Constant(i32, 0))
+        counts = builder.shuffle_vector(counts, undefined, ir.Constant(ir.VectorType(i32, self.lanes), None))
+        numbers = ir.Constant(ir.VectorType(i32, self.lanes), list(range(self.lanes)))
+        return builder.icmp_signed("<", numbers, counts)
 
     def masked(self, what: str, mask: Any, address: Any, vector: Any) -> Any:
         """Load or store (`what`) the lanes in `mask`; a load takes the other lanes from `vector`."""
@@ -714,6 +764,143 @@ def plane_tile(lines: int, vectors: int) -> Any:
     return correlate
 
 
+def square_tile(step: int, vectors: int) -> Any:
+    """Return the intrinsic for a strip of `vectors` vectors of a correlation of one plane with 3 x 3 taps.
+
+    It goes down the strip by a few output rows at a time, which share the lines of x. The row step is 1 or 2.
+    """
+    lines = SQUARE_LINES[step]
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = dict(zip(names, args, strict=True))
+        kinds = dict(zip(names, signature.args, strict=True))
+        llvm = Emitter(context, builder, kinds["out"].dtype)
+        x = llvm.data(kinds["x"], value["x"], value["ix"])
+        w = llvm.data(kinds["w"], value["w"], value["iw"])
+        out = llvm.data(kinds["out"], value["out"], value["io"])
+        shifts = llvm.data(kinds["shifts"], value["shifts"], llvm.index(0))
+        taps = [[llvm.copies(llvm.at(w, 3 * a + b)) for b in range(3)] for a in range(3)]
+        places = [builder.load(llvm.at(shifts, b)) for b in range(3)]
+        first = llvm.spread(value["first"])
+        sums = [[cgutils.alloca_once(builder, llvm.vector) for _ in range(vectors)] for _ in range(lines)]
+        tiles = builder.sdiv(builder.add(value["rows"], llvm.index(lines - 1)), llvm.index(lines))
+        with cgutils.for_range(builder, tiles) as tile:
+            row = builder.mul(tile.index, llvm.index(lines))
+            top = llvm.at(x, builder.mul(builder.mul(row, llvm.index(step)), value["pitch"]))
+            target = llvm.at(out, builder.mul(row, value["out_pitch"]))
+            totals = [[first] * vectors for _ in range(lines)]
+            for line in range((lines - 1) * step + 3):
+                here = llvm.at(top, builder.mul(value["pitch"], llvm.index(line)))
+                for b in range(3):
+                    place = llvm.at(here, places[b])
+                    for v in range(vectors):
+                        vector = llvm.load(llvm.at(place, v * llvm.lanes))
+                        for i in range(lines):
+                            if 0 <= line - i * step < 3:
+                                totals[i][v] = llvm.multiply_add(taps[line - i * step][b], vector, totals[i][v])
+            for places_of_row, row_of_totals in zip(sums, totals, strict=True):
+                for place, total in zip(places_of_row, row_of_totals, strict=True):
+                    builder.store(total, place)
+            rest = builder.sub(value["rows"], row)
+            llvm.write_tile(sums, target, value["out_pitch"], rest, value["columns"], value["add"])
+        return context.get_dummy_value()
+
+    names = ["x", "ix", "pitch", "shifts", "w", "iw", "first", "out", "io", "out_pitch", "rows", "columns", "add"]
+
+    @intrinsic
+    def correlate(  # type: ignore[no-untyped-def]
+        typing, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add
+    ):
+        check(x, w, out)
+        n = types.intp
+        return types.void(x, n, n, shifts, w, n, out.dtype, out, n, n, n, n, types.boolean), emit
+
+    return correlate
+
+
+@intrinsic
+def square_spread(typing, g, ig, pitch, w, iw, first, out, io, out_pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Apply 3 x 3 taps with stride 2 backwards: a pair of rows at a time, interleaved in registers."""
+    check(g, w, out)
+    names = ["g", "ig", "pitch", "w", "iw", "first", "out", "io", "out_pitch", "rows", "columns", "add"]
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = dict(zip(names, args, strict=True))
+        kinds = dict(zip(names, signature.args, strict=True))
+        llvm = Emitter(context, builder, kinds["out"].dtype)
+        g = llvm.data(kinds["g"], value["g"], value["ig"])
+        w = llvm.data(kinds["w"], value["w"], value["iw"])
+        out = llvm.data(kinds["out"], value["out"], value["io"])
+        taps = [llvm.copies(llvm.at(w, k)) for k in range(9)]
+        first = llvm.spread(value["first"])
+        # The taps that meet (row, column) of g and its neighbours, for even and odd rows and columns of the result.
+        meets = [
+            [
+                [
+                    (taps[3 * a + b], (s + 1 - a) // 2, (e + 1 - b) // 2)
+                    for a in range(1 - s, 3, 2)
+                    for b in range(1 - e, 3, 2)
+                ]
+                for e in range(2)
+            ]
+            for s in range(2)
+        ]
+        joined = [
+            ir.Constant(
+                ir.VectorType(ir.IntType(32), llvm.lanes),
+                [(start + t) // 2 + (start + t) % 2 * llvm.lanes for t in range(llvm.lanes)],
+            )
+            for start in (0, llvm.lanes)
+        ]
+        sums = [[cgutils.alloca_once(builder, llvm.vector) for _ in range(2)] for _ in range(2)]
+
+        def meet(place: Any) -> None:
+            """Compute two rows of two vectors from the numbers of g at a place."""
+            below = llvm.at(place, value["pitch"])
+            vectors = [[llvm.load(llvm.at(line, shift)) for shift in range(2)] for line in (place, below)]
+            for s in range(2):
+                halves = []
+                for e in range(2):
+                    total = first
+                    for tap, down, right in meets[s][e]:
+                        total = llvm.multiply_add(tap, vectors[down][right], total)
+                    halves.append(total)
+                for v in range(2):
+                    builder.store(builder.shuffle_vector(*halves, joined[v]), sums[s][v])
+
+        pairs = builder.sdiv(builder.add(value["rows"], llvm.index(1)), llvm.index(2))
+        step = llvm.index(2 * llvm.lanes)
+        whole = builder.sdiv(value["columns"], step)
+        done = builder.mul(whole, step)
+        rest = builder.sub(value["columns"], done)
+        with cgutils.for_range(builder, pairs) as pair:
+            row = builder.mul(pair.index, llvm.index(2))
+            left = builder.sub(value["rows"], row)
+            line = llvm.at(g, builder.mul(pair.index, value["pitch"]))
+            target = llvm.at(out, builder.mul(row, value["out_pitch"]))
+            with cgutils.for_range(builder, whole) as block:
+                meet(llvm.at(line, builder.mul(block.index, llvm.index(llvm.lanes))))
+                here = llvm.at(target, builder.mul(block.index, step))
+                with builder.if_else(value["add"]) as (if_add, if_write):
+                    with if_add:
+                        llvm.write_rows(sums, here, value["out_pitch"], left, None, add=True)
+                    with if_write:
+                        llvm.write_rows(sums, here, value["out_pitch"], left, None, add=False)
+            with builder.if_then(builder.icmp_signed("<", llvm.index(0), rest)):
+                meet(llvm.at(line, builder.mul(whole, llvm.index(llvm.lanes))))
+                here = llvm.at(target, done)
+                with builder.if_else(builder.icmp_signed("<", llvm.index(llvm.lanes), rest)) as (if_two, if_one):
+                    with if_two:
+                        llvm.write_tile(sums, here, value["out_pitch"], left, rest, value["add"])
+                    with if_one:
+                        one = [row[:1] for row in sums]
+                        llvm.write_tile(one, here, value["out_pitch"], left, rest, value["add"])
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(g, n, n, w, n, out.dtype, out, n, n, n, n, types.boolean), emit
+
+
 def tap_sums(rows: int, columns: int) -> Any:
     """Return the intrinsic that correlates lines of `g` with lines of `x` under a block of rows x columns taps."""
 
@@ -792,6 +979,37 @@ def vector_copy(step: int) -> Any:
     def copy(typing, target, i, source, j):  # type: ignore[no-untyped-def]
         check(target, source)
         return types.void(target, types.intp, source, types.intp), emit
+
+    return copy
+
+
+def partial_copy(step: int) -> Any:
+    """Return the intrinsic that copies a part of a vector of every `step`-th number (1 or 2), with zeros around it."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[0].dtype)
+        target = llvm.data(signature.args[0], args[0], args[1])
+        source = llvm.data(signature.args[2], args[2], args[3])
+        begin, end = (builder.mul(bound, llvm.index(step)) for bound in args[4:])
+        vectors = []
+        for v in range(step):
+            shift = llvm.index(v * llvm.lanes)
+            # Between the last number and the place after it there may be nothing to read.
+            last = builder.sub(end, llvm.index(step - 1))
+            inside = builder.and_(
+                llvm.mask(builder.sub(last, shift)), builder.not_(llvm.mask(builder.sub(begin, shift)))
+            )
+            vectors.append(llvm.masked("load", inside, llvm.at(source, shift), llvm.zero))
+        if step == 2:
+            places = ir.Constant(ir.VectorType(ir.IntType(32), llvm.lanes), list(range(0, 2 * llvm.lanes, 2)))
+            vectors = [builder.shuffle_vector(*vectors, places)]
+        llvm.store(vectors[0], target)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def copy(typing, target, i, source, j, begin, end):  # type: ignore[no-untyped-def]
+        check(target, source)
+        return types.void(target, types.intp, source, types.intp, types.intp, types.intp), emit
 
     return copy
 
@@ -1280,6 +1498,8 @@ places_1, places_2, places_3 = (tile_product("places", vectors) for vectors in (
 shifted_1, shifted_2, shifted_3 = (tile_product("shifted", vectors) for vectors in (1, 2, 3))
 line_1, line_2, line_4 = (plane_tile(1, vectors) for vectors in (1, 2, 4))
 lines_1, lines_2, lines_4 = (plane_tile(LINES, vectors) for vectors in (1, 2, 4))
+square_1, square_2, square_4 = (square_tile(1, vectors) for vectors in (1, 2, 4))
+skipping_1, skipping_2, skipping_4 = (square_tile(2, vectors) for vectors in (1, 2, 4))
 square_sums, row_sums = tap_sums(3, 3), tap_sums(1, 8)
 
 
@@ -1443,6 +1663,72 @@ def correlate_tile(  # type: ignore[no-untyped-def]
 
 
 @kernel
+def correlate_square(step, vectors, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Correlate one plane with 3 x 3 taps, a strip of its output: the taps stay in registers, row after row.
+
+    out[io + i * out_pitch + j] becomes (or grows by) `first` plus the sum over a < 3 and b < 3 of
+    w[iw + a * 3 + b] * x[ix + (i * step + a) * pitch + shifts[b] + j], for i < rows and j < columns. Whole vectors must
+    be readable in x, and whole tiles: up to LINES lines more than needed.
+
+    Args:
+        step: row step, 1 or 2.
+        vectors: vectors in a row of the strip: 1, 2 or 4.
+        x: flat array with the plane.
+        ix: where the number stands that meets the first tap at the first output.
+        pitch: distance of two lines of x.
+        shifts: for each column of the kernel, how far it lies from the first one in x.
+        w: flat array with the kernel.
+        iw: where it starts.
+        first: what the sums start from.
+        out: flat array with the result.
+        io: where the strip starts.
+        out_pitch: distance of two rows of the strip.
+        rows: how many rows.
+        columns: how many columns; more than (vectors - 1) * lanes and at most vectors * lanes.
+        add: whether to add to what is there.
+    """
+    if step == 1:
+        if vectors == 4:
+            square_4(x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+        elif vectors == 2:
+            square_2(x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+        else:
+            square_1(x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    elif vectors == 4:
+        skipping_4(x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    elif vectors == 2:
+        skipping_2(x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+    else:
+        skipping_1(x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add)
+
+
+@kernel
+def spread_square(g, ig, pitch, w, iw, first, out, io, out_pitch, rows, columns, add):  # type: ignore[no-untyped-def]
+    """Apply the transpose of a correlation of one plane with 3 x 3 taps and stride 2.
+
+    out[io + i * out_pitch + j] becomes (or grows by) `first` plus the sum of
+    w[iw + a * 3 + b] * g[ig + (i + 1 - a) / 2 * pitch + (j + 1 - b) / 2] over those a < 3 and b < 3 for which both are
+    whole numbers, for i < rows and j < columns. So even rows meet the tap in the middle, and odd ones the two others.
+    A vector of g beyond the last column, and a line beyond the last row, must be readable.
+
+    Args:
+        g: flat array with the plane.
+        ig: where its first number stands.
+        pitch: distance of two lines of g.
+        w: flat array with the kernel.
+        iw: where it starts.
+        first: what the sums start from.
+        out: flat array with the result.
+        io: where the result starts.
+        out_pitch: distance of two rows of the result.
+        rows: how many rows.
+        columns: how many columns.
+        add: whether to add to what is there.
+    """
+    square_spread(g, ig, pitch, w, iw, first, out, io, out_pitch, rows, columns, add)
+
+
+@kernel
 def sum_taps(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
     """Correlate lines of `g` with lines of `x` under a few taps, which are held in registers.
 
@@ -1460,7 +1746,9 @@ if numba.config.DISABLE_JIT:
     sum_taps, multiply_shifted, multiply_places = sum_taps_plain, multiply_shifted_plain, multiply_places_plain
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
     multiply_entries = multiply_entries_plain
-    correlate_tile = correlate_tile_plain
+    correlate_tile, correlate_square = correlate_tile_plain, correlate_square_plain
+    spread_square = spread_square_plain
+    move_some, move_some_of_every_other = move_some_plain, move_some_of_every_other_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain
     sum_sizes = sum_sizes_plain
     ask = ask_to_write = ask_plain
@@ -1474,6 +1762,10 @@ else:
     clear = clear_vector  # clear(target, i): zeros in target[i:], one vector of them
     move = vector_copy(1)  # move(target, i, source, j): copy one vector from source[j:] to target[i:]
     move_every_other = vector_copy(2)  # the same with source[j::2]; reads up to source[j + 2 * lanes - 2]
+    # move_some(target, i, source, j, begin, end): copy the numbers begin <= t < end of a vector, and write zeros for
+    # the others, whose places are not read
+    move_some = partial_copy(1)
+    move_some_of_every_other = partial_copy(2)
 
 
 # --------------------------------------------------------------------------------------------------- the peak

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import derivable as dv
 from derivable import jit
-from derivable.convolution import choice, winograd
+from derivable.convolution import bands, choice, winograd
 from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
 
 METHODS = [m for m in choice.METHODS if m not in ("auto", "direct")]
@@ -266,6 +266,10 @@ def test_other_dtypes_are_refused(method):
         ((1, 64, 1, 40, 41), (64, 1, 1, 5, 5), 64),
         ((3, 24, 1, 14, 14), (70, 24, 1, 3, 3), 1),
         ((1, 90, 1, 7, 7), (90, 90, 1, 3, 3), 1),  # few positions: "implicit" does not pack the kernel
+        ((1, 72, 1, 20, 20), (63, 24, 1, 3, 3), 3),  # groups, of which 2 or 7 threads cannot have the same number
+        ((1, 48, 1, 16, 16), (48, 6, 1, 3, 3), 8),  # and of which they can
+        ((2, 33, 3, 30, 70), (40, 33, 1, 3, 3), 1),  # so many tiles that each thread has some
+        ((1, 64, 1, 1, 900), (40, 64, 1, 1, 9), 1),  # one signal, of which there is one band for all threads
     ],
 )  # fmt: skip
 def test_the_number_of_threads_changes_no_bit(monkeypatch, method, x_shape, w_shape, groups):
@@ -276,7 +280,7 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, method, x_shape, w_sh
     k = w_shape[-1]
     if method == "winograd" and k != 3:
         return
-    where = ((1, 1, 1), (0, k // 2, k // 2), (1, 1, 1), groups)
+    where = ((1, 1, 1), (0, w_shape[3] // 2, k // 2), (1, 1, 1), groups)
     before = dv.get_num_threads()
     results = []
     try:
@@ -469,6 +473,36 @@ def test_strided_gradients_of_many_channels_are_spread(monkeypatch):
     dv.conv_input_gradient(g[:, :, 1:, 1:].copy(), w, (1, 64, 15, 15), stride=2, padding=0)  # even padding
     dv.conv_input_gradient(g.astype(complex), w, x.shape, stride=2, padding=1)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("channels", "per_group", "groups", "depth", "taps", "stride", "pads"),
+    [
+        (1, 1, 5, 1, 1, 1, (0, 1, 1)),  # depthwise
+        (2, 3, 2, 4, 3, 1, (1, 1, 1)),
+        (3, 2, 1, 5, 2, 3, (0, 1, 3)),  # planes that no tap meets have the bias alone
+        (1, 1, 2, 1, 1, 1, (0, 3, 1)),
+    ],
+)
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (9, 16), (10, 31), (66, 33), (131, 7)])
+def test_gradients_in_the_input_with_stride_2_are_spread_in_registers(
+    monkeypatch, dtype, channels, per_group, groups, depth, taps, stride, pads, size
+):
+    calls = []
+    spread = bands.input_gradient_spread
+    monkeypatch.setattr(bands, "input_gradient_spread", lambda *a: calls.append(a) or spread(*a))
+    rng = np.random.default_rng(11)
+    out = tuple(
+        (n + 2 * p - k) // s + 1 for n, p, k, s in zip((depth, *size), pads, (taps, 3, 3), (stride, 2, 2), strict=True)
+    )
+    shapes = (3, per_group * groups, *out), (per_group * groups, channels, taps, 3, 3), (channels * groups,)
+    g, w, bias = arrays(rng, dtype, *shapes)
+    where = ((stride, 2, 2), pads, (1, 1, 1), groups)
+    got, want = (run_input_gradient(g, w, bias, (depth, *size), *where, method) for method in ("bands", "direct"))
+    assert len(calls) == 1
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, want, rtol=0, atol=200 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

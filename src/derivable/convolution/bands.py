@@ -21,10 +21,26 @@ import numpy as np
 from derivable.convolution.implicit import at
 from derivable.convolution.normal import finite, vanishes
 from derivable.jit import kernel, parallel_for, threads_for
-from derivable.simd import LINES, clear, correlate_tile, lanes, move, move_every_other, seconds_of, sum_taps
+from derivable.simd import (
+    LINES,
+    SQUARE_VECTORS,
+    aligned,
+    clear,
+    correlate_square,
+    correlate_tile,
+    lanes,
+    move,
+    move_every_other,
+    move_some,
+    move_some_of_every_other,
+    seconds_of,
+    spread_square,
+    sum_taps,
+)
 
 ROWS_OF_BAND = 32  # output rows in a band
 COLUMNS_OF_BAND = 4096  # output columns in a band
+SECONDS_TO_MOVE = 2e-11  # a byte of the input or output, about
 
 
 def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
@@ -35,7 +51,7 @@ def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # typ
     shapes = (x.shape, w.shape, out.shape)
     args = (x.reshape(-1), w.reshape(-1), bias, out.reshape(-1), shapes, stride, before, dilation, groups)
     count = batch * groups * depth * bands * stretches
-    threads = threads_for(seconds_of(out.size * w[0].size, x.itemsize))
+    threads = threads_for(seconds_of(out.size * w[0].size, x.itemsize) + SECONDS_TO_MOVE * (x.nbytes + out.nbytes))
     parallel_for(bands_part, count, *args, threads=threads)
     return out
 
@@ -64,36 +80,61 @@ def copy_band(  # type: ignore[no-untyped-def]
     be spoilt.
     """
     vector = lanes(target)
+    top = min(rows, max(0, -first_row))
+    bottom = max(top, min(rows, height - first_row))
     for s in range(phases):
-        here = column + s
-        begin = 0 if here >= 0 else min(length, (-here + step - 1) // step)
-        end = begin if here >= breadth else max(begin, min(length, (breadth - 1 - here) // step + 1))
-        for r in range(rows):
-            place = i + r * pitch + s * line
-            h = first_row + r
-            if h < 0 or h >= height:
-                for t in range(0, length, vector):
-                    clear(target, place + t)
+        first_column = column + s
+        begin, end = max(0, -first_column), max(0, breadth - first_column)
+        if step > 1:  # a division takes as long as some rows of a small image
+            begin, end = (begin + step - 1) // step, (end + step - 1) // step
+        begin = min(length, begin)
+        end = max(begin, min(length, end))
+        place, source = i + s * line, (plane + first_row) * breadth + first_column
+        # Row by row: what is written behind the end of a line may be the beginning of the next.
+        for r in range(top):
+            clear_line(target, place + r * pitch, length)
+        # The first and the last vector that the plane fills in part only, whose masks are the same in all rows.
+        first, last = (begin + vector - 1) // vector * vector, end // vector * vector
+        left, right = first - vector, max(first, last)
+        for r in range(top, bottom):
+            here, there = place + r * pitch, source + r * breadth
+            if step > 2:
+                for t in range(length):
+                    target[at(here + t)] = x[at(there + t * step)] if begin <= t < end else x.dtype.type(0)
                 continue
-            source = (plane + h) * breadth + here
-            for t in range(0, begin, vector):
-                clear(target, place + t)
-            t = begin
+            clear_line(target, here, left)
             if step == 1:
-                last = min(end, x.size - vector - source + 1)  # whole vectors may be read up to here
-                while t < last:
-                    move(target, place + t, x, source + t)
-                    t += vector
-            elif step == 2:
-                last = min(end, (x.size - source + 1) // 2 - vector + 1)
-                while t < last:
-                    move_every_other(target, place + t, x, source + 2 * t)
-                    t += vector
-            while t < end:
-                target[at(place + t)] = x[at(source + t * step)]
-                t += 1
-            for t in range(end, length, vector):
-                clear(target, place + t)
+                if left >= 0:
+                    move_some(target, here + left, x, there + left, begin - left, end - left)
+                for t in range(first, last, vector):
+                    move(target, here + t, x, there + t)
+                if right < length:
+                    move_some(target, here + right, x, there + right, begin - right, end - right)
+            else:
+                if left >= 0:
+                    move_some_of_every_other(target, here + left, x, there + 2 * left, begin - left, end - left)
+                for t in range(first, last, vector):
+                    move_every_other(target, here + t, x, there + 2 * t)
+                if right < length:
+                    move_some_of_every_other(target, here + right, x, there + 2 * right, begin - right, end - right)
+            clear_line(target, here + right + vector, length - right - vector)
+        for r in range(bottom, rows):
+            clear_line(target, place + r * pitch, length)
+
+
+@kernel
+def clear_line(target, i, length):  # type: ignore[no-untyped-def]
+    """Write zeros to target[i + t] for t < length, and possibly up to a vector behind."""
+    for t in range(0, length, lanes(target)):
+        clear(target, i + t)
+
+
+@kernel
+def split(number, by):  # type: ignore[no-untyped-def]
+    """Return divmod(number, by) for number >= 0, without a division where there is nothing to divide."""
+    if by == 1:
+        return number, 0
+    return divmod(number, by)
 
 
 @kernel
@@ -116,13 +157,15 @@ def bands_part(start, stop, x, w, bias, out, shapes, stride, before, dilation, g
     for b in range(kw):
         shifts[b] = b * dilation[2] % step * line + b * dilation[2] // step
     lines = LINES if stride[1] == 1 and dilation[1] == 1 and kh >= LINES - 1 and out_height > 1 else 1
+    square = kh == kw == 3 and dilation[1] == 1 and stride[1] <= 2 and out_height > 1
     input_rows = (rows_of_band - 1) * stride[1] + (kh - 1) * dilation[1] + 1
-    band = np.zeros((input_rows + LINES) * pitch + 4 * vector, x.dtype)
+    band = aligned((input_rows + LINES) * pitch + 4 * vector, x)
+    band[:] = 0
     for item in range(start, stop):
-        rest, stretch = divmod(item, stretches)
-        rest, number = divmod(rest, bands)
-        rest, od = divmod(rest, out_depth)
-        n, group = divmod(rest, groups)
+        rest, stretch = split(item, stretches)
+        rest, number = split(rest, bands)
+        rest, od = split(rest, out_depth)
+        n, group = split(rest, groups)
         h0, h1 = number * ROWS_OF_BAND, min(out_height, (number + 1) * ROWS_OF_BAND)
         w0, w1 = stretch * COLUMNS_OF_BAND, min(out_width, (stretch + 1) * COLUMNS_OF_BAND)
         used = w1 - w0 + (kw - 1) * dilation[2] // step
@@ -140,6 +183,18 @@ def bands_part(start, stop, x, w, bias, out, shapes, stride, before, dilation, g
                 for o in range(group * per_group, (group + 1) * per_group):
                     tap = ((o * channels + c) * kd + a) * kh * kw
                     first = x.dtype.type(0) if written else bias[o]
+                    if square:
+                        target = (((n * out_channels + o) * out_depth + od) * out_height + h0) * out_width
+                        t = w0
+                        while t < w1:
+                            vectors = 1 if w1 - t <= vector else 2 if w1 - t <= 3 * vector else SQUARE_VECTORS
+                            columns = min(w1 - t, vectors * vector)
+                            correlate_square(
+                                stride[1], vectors, band, t - w0, pitch, shifts, w, tap, first,
+                                out, target + t, out_width, h1 - h0, columns, written,
+                            )  # fmt: skip
+                            t += columns
+                        continue
                     for h in range(h0, h1, lines):
                         target = (((n * out_channels + o) * out_depth + od) * out_height + h) * out_width
                         t = w0
@@ -171,6 +226,13 @@ def input_gradient_bands(g, w, bias, out, stride, before, dilation, groups):  # 
     stride. For each class it is a convolution of `g` with some taps of the kernel. A band of all
     classes is computed in a buffer, and then the classes are shuffled into the output.
     """
+    if (
+        w.shape[3:] == (3, 3)
+        and stride[1:] == (2, 2)
+        and dilation[1:] == (1, 1)
+        and before[1] % 2 == before[2] % 2 == 1
+    ):
+        return input_gradient_spread(g, w, bias, out, stride, before, dilation, groups)
     axes = [tap_classes(k, s, b, d) for k, s, b, d in zip(w.shape[2:], stride, before, dilation, strict=True)]
     # The kernel, sorted: for each class of rows and columns its taps.
     channels = w.shape[1]
@@ -198,6 +260,63 @@ def input_gradient_bands(g, w, bias, out, stride, before, dilation, groups):  # 
     threads = threads_for(seconds_of(g.size * channels * w[0, 0].size, g.itemsize))
     parallel_for(input_gradient_part, count, *args, threads=threads)
     return out
+
+
+def input_gradient_spread(g, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the same for 3 x 3 taps with stride 2 and odd padding in front, as with padding 1, which is so frequent.
+
+    Then even rows and columns of the output meet the tap in the middle, and odd ones the two others. All four classes
+    are computed and shuffled in registers.
+    """
+    height = -(-out.shape[3] // 2)
+    bands = -(-height // ROWS_OF_BAND)
+    shapes = (g.shape, w.shape, out.shape)
+    args = (g.reshape(-1), w.reshape(-1), bias, out.reshape(-1), shapes, stride[0], before, dilation[0], groups)
+    threads = threads_for(seconds_of(g.size * w[0].size, g.itemsize) + SECONDS_TO_MOVE * (g.nbytes + out.nbytes))
+    parallel_for(spread_part, out.shape[0] * groups * out.shape[2] * bands, *args, threads=threads)
+    return out
+
+
+@kernel
+def spread_part(start, stop, g, w, bias, out, shapes, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
+    """Compute the bands start..stop, counted over (batch, group, D, band of pairs of rows)."""
+    (_, out_channels, g_depth, g_height, g_width), (_, channels, kd, _, _), (_, _, depth, height, width) = shapes
+    per_group = out_channels // groups
+    vector = lanes(g)
+    bands = ((height + 1) // 2 + ROWS_OF_BAND - 1) // ROWS_OF_BAND
+    long = (width + 1) // 2
+    pitch = (long + vector) // vector * vector + vector
+    plane = aligned((min((height + 1) // 2, ROWS_OF_BAND) + 1) * pitch + vector, g)
+    plane[:] = 0
+    for item in range(start, stop):
+        rest, number = split(item, bands)
+        rest, i = split(rest, depth)
+        n, group = split(rest, groups)
+        h0, h1 = 2 * number * ROWS_OF_BAND, min(height, 2 * (number + 1) * ROWS_OF_BAND)
+        written = False
+        for o in range(group * per_group, (group + 1) * per_group):
+            for a in range(kd):
+                od, remainder = divmod(i + before[0] - a * dilation, stride)
+                if remainder != 0 or od < 0 or od >= g_depth:
+                    continue
+                base = ((n * out_channels + o) * g_depth + od) * g_height
+                copy_band(
+                    plane, 0, pitch, 0, (h1 - h0 + 1) // 2 + 1, long + 1, g, base,
+                    h0 // 2 + before[1] // 2, g_height, g_width, before[2] // 2, 1, 1,
+                )  # fmt: skip
+                for c in range(channels):
+                    first = g.dtype.type(0) if written else bias[group * channels + c]
+                    target = (((n * groups + group) * channels + c) * depth + i) * height + h0
+                    spread_square(
+                        plane, 0, pitch, w, ((o * channels + c) * kd + a) * 9, first,
+                        out, target * width, width, h1 - h0, width, written,
+                    )  # fmt: skip
+                written = True
+        if not written:
+            for c in range(channels):
+                target = (((n * groups + group) * channels + c) * depth + i) * height + h0
+                for t in range(target * width, (target + h1 - h0) * width):
+                    out[t] = bias[group * channels + c]
 
 
 BAND_NUMBERS = 1 << 16  # numbers of the output in one band, all channels of a group together
@@ -319,7 +438,7 @@ def kernel_gradient_bands(g, x, out, stride, before, dilation, groups):  # type:
     channels = x.shape[1] // groups
     shapes = (g.shape, x.shape, out.shape)
     args = (g.reshape(-1), x.reshape(-1), out.reshape(-1), shapes, stride, before, dilation, groups)
-    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize))
+    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) + SECONDS_TO_MOVE * (g.nbytes + x.nbytes))
     parallel_for(kernel_gradient_part, groups * channels, *args, threads=threads)
     return finite(out)
 
@@ -365,11 +484,17 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
             b = min(kw - 1, block % across * wide + k % wide)
             column = b * dilation[2]
             shifts[block * size + k] = a * dilation[1] * pitch + column % step * line + column // step
+    places = np.empty(kh * kw, np.int64)  # of each tap's sums, among those of all blocks
+    for i in range(kh):
+        for j in range(kw):
+            block, k = i // high * across + j // wide, i % high * wide + j % wide
+            places[i * kw + j] = (block * size + k) * vector
     input_rows = (rows_of_band - 1) * stride[1] + (kh - 1) * dilation[1] + 1
-    band = np.zeros(input_rows * pitch + 2 * vector, x.dtype)
+    band = aligned(input_rows * pitch + 2 * vector, x)
+    band[:] = 0
     sums = np.empty(per_group * kd * blocks * size * vector, x.dtype)
     for item in range(start, stop):
-        group, c = divmod(item, channels)
+        group, c = split(item, channels)
         sums[:] = 0
         for n in range(batch):
             for od in range(out_depth):
@@ -398,8 +523,6 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
         for r in range(per_group):
             for a in range(kd):
                 target = (((group * per_group + r) * channels + c) * kd + a) * kh * kw
-                for i in range(kh):
-                    for j in range(kw):
-                        block, k = i // high * across + j // wide, i % high * wide + j % wide
-                        place = (((r * kd + a) * blocks + block) * size + k) * vector
-                        out[at(target + i * kw + j)] = sum_of(sums, place, vector, x.dtype.type(0))
+                first = (r * kd + a) * blocks * size * vector
+                for k in range(kh * kw):
+                    out[at(target + k)] = sum_of(sums, first + places[at(k)], vector, x.dtype.type(0))

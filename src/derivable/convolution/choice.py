@@ -275,7 +275,7 @@ def choose_transposed(
     # The definition jumps from output to output, so it is worth much to sort them by their remainders.
     if out_channels // groups >= ROWS and (channels < ROWS or (channels <= 64 and math.prod(w_shape[2:]) > 1)):
         return "columns"
-    if channels * math.prod(stride) <= ROWS:
+    if channels * math.prod(stride) <= ROWS and (stride[1:] != (2, 2) or w_shape[3:] != (3, 3)):
         return "sliding"
     return "bands" if min(out_channels // groups, channels) < ROWS else "implicit"
 
