@@ -8,7 +8,8 @@ micro-kernel gets a table that tells for each term k = (channel, tap) of the sum
 stride s the copy sorts each row by the remainder of the column modulo s, so that such pieces remain pieces.
 
 With stride 1 the rows of the band are a single long row, if the few columns in between, which mix the end of a
-row with the beginning of the next, are computed and thrown away. For narrow images this fills the vectors.
+row with the beginning of the next, are computed and thrown away. For narrow images this fills the vectors. Or, where
+these would be too many, there is a band for each column of the kernel that has the columns of the output and no others.
 
 The band and one packed kernel are all the memory this needs. The functions work on the normal form of a layer, see
 `implicit`. Padding is multiplied like any number, so where there is padding the kernel must be finite.
@@ -30,25 +31,30 @@ __all__ = ["convolution_sliding", "input_gradient_sliding", "kernel_gradient_sli
 BAND_BYTES = 1 << 18  # of the padded input, all channels of a group together
 
 
-def layout(channels, kernel_shape, out_shape, stride, dilation, itemsize, threads):  # type: ignore[no-untyped-def]
-    """Return (rows of a band, whether rows are joined, line, pitch) of the buffer.
+def layout(channels, per_group, kernel_shape, out_shape, stride, dilation, itemsize, threads):  # type: ignore[no-untyped-def]
+    """Return (rows of a band, how rows are joined, line, pitch) of the buffer.
 
-    A line holds the columns of one remainder; the pitch is the distance of two input rows.
+    Rows are joined not at all (0), with the columns in between (1), or without them (2), for each column of the kernel
+    apart. A line holds the columns of one remainder; the pitch is the distance of two input rows.
     """
     kd, kh, kw = kernel_shape
     lane = VECTOR_BYTES // itemsize
     used = out_shape[2] + (kw - 1) * dilation[2] // stride[2]
-    joined = stride[1] == stride[2] == 1
-    line = used
-    if joined:
-        whole = -(-out_shape[2] // lane)
-        joined = -(-used * out_shape[1] // lane) < whole * out_shape[1]
-    if not joined:
-        line = -(-(used + lane) // lane) * lane
-    pitch = line * stride[2]
     reach = (kh - 1) * dilation[1] + 1
-    bytes_of_row = channels * kd * pitch * itemsize
-    rows = (BAND_BYTES // bytes_of_row - reach) // stride[1] + 1
+    joined, planes = 0, channels * kd
+    line = -(-(used + lane) // lane) * lane
+    if stride[1] == stride[2] == 1:
+        whole = -(-out_shape[2] // lane)
+        alone, between, apart = (
+            -(-n // lane) for n in (whole * lane * out_shape[1], used * out_shape[1], math.prod(out_shape[1:]))
+        )
+        if between < alone:
+            joined, line = 1, used
+        saved = (min(alone, between) - apart) * -(-per_group // ROWS) * ROWS * planes * kh * kw
+        if saved > planes * (kw - 1) * (out_shape[1] + reach - 1) * (6 + 2 * whole):
+            joined, line, planes = 2, out_shape[2], planes * kw
+    pitch = line * stride[2]
+    rows = (BAND_BYTES // (planes * pitch * itemsize) - reach) // stride[1] + 1
     # So many bands that each thread has some.
     rows = min(rows, -(-out_shape[1] // threads))
     rows = max(1, min(out_shape[1], rows))
@@ -62,7 +68,7 @@ def convolution_sliding(x, w, bias, out, stride, before, dilation, groups):  # t
     per_group = out_channels // groups
     threads = threads_for(seconds_of(out.size * w[0].size, x.itemsize))
     few = -(-threads // (x.shape[0] * groups * out.shape[2]))
-    plan = layout(channels, w.shape[2:], out.shape[2:], stride, dilation, x.itemsize, few)
+    plan = layout(channels, per_group, w.shape[2:], out.shape[2:], stride, dilation, x.itemsize, few)
     panels = -(-per_group // ROWS)
     depth = w[0].size
     packed = np.empty(groups * panels * (depth + 1) * ROWS, x.dtype)
@@ -110,22 +116,25 @@ def pack_panels(w, bias, packed, offsets, groups, per_group, depth):  # type: ig
 
 
 @kernel
-def term_shifts(shifts, channels, kd, kh, kw, input_rows, line, pitch, dilation, step):  # type: ignore[no-untyped-def]
+def term_shifts(shifts, channels, kd, kh, kw, input_rows, joined, line, pitch, dilation, step):  # type: ignore[no-untyped-def]
     """Write for each (channel, tap) where its numbers begin in the buffer of the band."""
     k = 0
     for plane in range(channels * kd):
         for a in range(kh):
             for b in range(kw):
-                column = b * dilation[2]
-                row = plane * input_rows + a * dilation[1]
-                shifts[k] = row * pitch + column % step * line + column // step
+                if joined == 2:
+                    shifts[k] = ((plane * kw + b) * input_rows + a * dilation[1]) * pitch
+                else:
+                    column = b * dilation[2]
+                    row = plane * input_rows + a * dilation[1]
+                    shifts[k] = row * pitch + column % step * line + column // step
                 k += 1
 
 
 @kernel
 def fill_band(  # type: ignore[no-untyped-def]
-    band, x, n, first_channel, channels, x_shape, kernel_shape, od, h0, rows, out_width, stride, before, dilation, line,
-    pitch, input_rows,
+    band, x, n, first_channel, channels, x_shape, kernel_shape, od, h0, rows, out_width, stride, before, dilation,
+    joined, line, pitch, input_rows,
 ):  # fmt: skip
     """Copy what `rows` output rows from h0 on read: for each channel and depth of the kernel some rows of a plane."""
     _, in_channels, depth, height, breadth = x_shape
@@ -139,6 +148,13 @@ def fill_band(  # type: ignore[no-untyped-def]
             d = od * stride[0] - before[0] + a * dilation[0]
             inside = height if 0 <= d < depth else 0  # a plane outside has no rows
             plane = ((n * in_channels + first_channel + c) * depth + d) * height
+            if joined == 2:
+                for b in range(kw):
+                    copy_band(
+                        band, ((c * kd + a) * kw + b) * input_rows * pitch, pitch, line, needed, out_width, x, plane,
+                        h0 * stride[1] - before[1], inside, breadth, b * dilation[2] - before[2], 1, 1,
+                    )  # fmt: skip
+                continue
             copy_band(
                 band, (c * kd + a) * input_rows * pitch, pitch, line, needed, used, x, plane,
                 h0 * stride[1] - before[1], inside, breadth, -before[2], step, phases,
@@ -160,12 +176,12 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
     width = VECTORS * vector
     terms = channels * kd * kh * kw
     input_rows = (rows_of_band - 1) * stride[1] + (kh - 1) * dilation[1] + 1
-    size = channels * kd * input_rows * pitch + 2 * width
+    size = channels * kd * (kw if joined == 2 else 1) * input_rows * pitch + 2 * width
     long = rows_of_band * pitch  # the longest row of positions, and behind the band as many ones for the bias
     band = np.zeros(size + long + width, x.dtype)
     band[size:] = 1
     shifts = np.empty(terms + 1, np.int64)
-    term_shifts(shifts, channels, kd, kh, kw, input_rows, line, pitch, dilation, stride[2])
+    term_shifts(shifts, channels, kd, kh, kw, input_rows, joined, line, pitch, dilation, stride[2])
     tile = np.empty(ROWS * width, x.dtype)
     for item in range(start, stop):
         rest, part = divmod(item, cuts)
@@ -176,22 +192,27 @@ def sliding_part(start, stop, x, packed, out, shapes, stride, before, dilation, 
         rows = min(rows_of_band, out_height - h0)
         fill_band(
             band, x, n, group * channels, channels, x_shape, (kd, kh, kw), od, h0, rows, out_width, stride, before,
-            dilation, line, pitch, input_rows,
+            dilation, joined, line, pitch, input_rows,
         )  # fmt: skip
         channel = n * out_channels + group * per_group
         for y in range(1 if joined else rows):
-            length = (rows - 1) * pitch + out_width if joined else out_width
+            length = (rows - 1) * pitch + out_width if joined else out_width  # whole rows if they are apart
             # One panel's rows are written from end to end: all panels' tiles in turn would be hard on the cache.
             for q in range(panels * part // cuts, panels * (part + 1) // cuts):
                 real = min(ROWS, per_group - q * ROWS)
                 a = (group * panels + q) * (terms + 1) * ROWS
                 target = (channel + q * ROWS) * positions + (od * out_height + h0) * out_width
-                for t in range(0, length, width):
-                    count = min(width, length - t)
-                    vectors = (count + vector - 1) // vector
+                t, count = 0, 0
+                while t + count < length:
+                    t += count
+                    # Four vectors are two and two: one alone would take as many numbers of the kernel as three.
+                    vectors = min(VECTORS, (length - t + vector - 1) // vector)
+                    if 3 * vector < length - t <= 4 * vector:
+                        vectors = 2
+                    count = min(vectors * vector, length - t)
                     source = y * stride[1] * pitch + t
                     shifts[terms] = size - source
-                    if not joined:
+                    if joined != 1:
                         multiply_shifted(
                             terms + 1, vectors, packed, a, band, source, shifts,
                             out, target + y * out_width + t, positions, real, count, False,
@@ -295,7 +316,7 @@ def kernel_gradient_sliding(g, x, out, stride, before, dilation, groups):  # typ
     threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize))
     blocks = -(-per_group // (VECTORS * vector))
     width = -(-per_group // (blocks * vector)) * vector
-    rows = layout(channels, out.shape[2:], (1, g.shape[3], LONGEST), stride, dilation, x.itemsize, 1)[0]
+    rows = layout(channels, 0, out.shape[2:], (1, g.shape[3], LONGEST), stride, dilation, x.itemsize, 1)[0]
     used = min(g.shape[4], LONGEST) + (out.shape[4] - 1) * dilation[2] // stride[2]
     line = -(-(used + vector) // vector) * vector
     rows = max(1, min(rows, PANEL_NUMBERS // (min(g.shape[4], LONGEST) * width)))
@@ -332,7 +353,7 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
     input_rows = (rows_of_band - 1) * stride[1] + (kh - 1) * dilation[1] + 1
     band = np.zeros(channels * kd * input_rows * pitch + 4 * vector, x.dtype)
     places = np.zeros(padded_terms, np.int64)
-    term_shifts(places, channels, kd, kh, kw, input_rows, line, pitch, dilation, stride[2])
+    term_shifts(places, channels, kd, kh, kw, input_rows, 0, line, pitch, dilation, stride[2])
     length = min(out_width, LONGEST)
     panel = np.empty(rows_of_band * length * wide, x.dtype)
     offsets = np.empty(ROWS, np.int64)
@@ -356,7 +377,7 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
                             pack_across(panel, y * here * width, g, place, positions, here, columns, width, offsets)
                         fill_band(
                             band, x, n, group * channels, channels, x_shape, (kd, kh, kw), od, h0, rows, here, stride,
-                            (before[0], before[1], before[2] - w0 * stride[2]), dilation, line, pitch, input_rows,
+                            (before[0], before[1], before[2] - w0 * stride[2]), dilation, 0, line, pitch, input_rows,
                         )  # fmt: skip
                         for k in range(0, terms, ROWS):
                             multiply_places(
