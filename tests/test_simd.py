@@ -167,6 +167,24 @@ def test_spread_square(dtype, add):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("square", "planes"), [(True, simd.PLANES), (True, 1), (False, 1)])
+def test_sum_taps(dtype, square, planes):
+    rng = np.random.default_rng(6)
+    n = lanes(dtype)
+    for length in (1, n - 1, n, 3 * n + 2):
+        pitch = length + 2 * n
+        shifts = rng.integers(0, n, 2 + 9)
+        # Lines of g end with the array: beyond them nothing may be read.
+        g, x = numbers(rng, 3 + (planes - 1) * 500 + 4 * 99 + length, dtype), numbers(rng, 4 + 5 * pitch, dtype)
+        got = numbers(rng, 5 + planes * 200, dtype)
+        want = got.copy()
+        place = (square, planes, 5, length, g, 3, 99, 500, x, 4, pitch, shifts, 2)
+        simd.sum_taps(*place, got, 5, 200)
+        simd.sum_taps_plain(*place, want, 5, 200)
+        close(got, want, dtype, 5 * 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_moves_of_some(dtype):
     n = lanes(dtype)
     source = np.arange(1, 3 * n + 1, dtype=dtype)

@@ -37,6 +37,7 @@ from derivable.jit import get_num_threads, kernel, parallel_for
 
 __all__ = [
     "LINES",
+    "PLANES",
     "ROWS",
     "VECTORS",
     "VECTOR_BYTES",
@@ -103,6 +104,7 @@ LINES = 4  # output rows that share each line of the input in a correlation of o
 # The same where the 9 taps of a square stay in registers, too, by the stride; and vectors in such a row, at most.
 SQUARE_LINES = {1: 4 if REGISTERS == 32 else 2, 2: 2}
 SQUARE_VECTORS = 4 if REGISTERS == 32 else 2
+PLANES = 2 if REGISTERS == 32 else 1  # whose sums under 9 taps are held in registers together
 
 
 def lanes_plain(array: Any) -> int:
@@ -251,13 +253,16 @@ def spread_square_plain(g, ig, pitch, w, iw, first, out, io, out_pitch, rows, co
 
 
 @kernel
-def sum_taps_plain(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
+def sum_taps_plain(  # type: ignore[no-untyped-def]
+    square, planes, lines, length, g, ig, g_line, g_plane, x, ix, x_line, shifts, first, out, io, out_plane
+):
     """Correlate lines of `g` with lines of `x`: the same as `sum_taps`, as loops."""
-    for k in range(9 if square else 8):
-        for y in range(lines):
-            for t in range(length):
-                product = g[ig + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]
-                out[io + k * lanes(g) + t % lanes(g)] += product
+    for p in range(planes):
+        for k in range(9 if square else 8):
+            for y in range(lines):
+                for t in range(length):
+                    product = g[ig + p * g_plane + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]
+                    out[io + p * out_plane + k * lanes(g) + t % lanes(g)] += product
 
 
 @kernel
@@ -901,8 +906,11 @@ def square_spread(typing, g, ig, pitch, w, iw, first, out, io, out_pitch, rows, 
     return types.void(g, n, n, w, n, out.dtype, out, n, n, n, n, types.boolean), emit
 
 
-def tap_sums(rows: int, columns: int) -> Any:
-    """Return the intrinsic that correlates lines of `g` with lines of `x` under a block of rows x columns taps."""
+def tap_sums(rows: int, columns: int, planes: int) -> Any:
+    """Return the intrinsic that correlates lines of `g` with lines of `x` under a block of rows x columns taps.
+
+    It does so for some planes of `g` at once, which share the loads of `x`.
+    """
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = dict(zip(names, args, strict=True))
@@ -913,37 +921,61 @@ def tap_sums(rows: int, columns: int) -> Any:
         out = llvm.data(kinds["out"], value["out"], value["io"])
         shifts = llvm.data(kinds["shifts"], value["shifts"], value["first"])
         number = rows * columns
-        sums = [cgutils.alloca_once_value(builder, llvm.load(llvm.at(out, k * llvm.lanes))) for k in range(number)]
+        targets = [
+            [llvm.at(out, builder.mul(value["out_plane"], llvm.index(p)), k * llvm.lanes) for k in range(number)]
+            for p in range(planes)
+        ]
+        sums = [[cgutils.alloca_once_value(builder, llvm.load(target)) for target in row] for row in targets]
+        shifts_of_planes = [builder.mul(value["g_plane"], llvm.index(p)) for p in range(planes)]
         places = [builder.load(llvm.at(shifts, k)) for k in range(number)]
+
+        def meet(numbers: list[Any], place: Any) -> None:
+            for k in range(number):
+                vector = llvm.load(llvm.at(place, places[k]))
+                for p in range(planes):
+                    builder.store(llvm.multiply_add(numbers[p], vector, builder.load(sums[p][k])), sums[p][k])
+
         whole = builder.sdiv(value["length"], llvm.index(llvm.lanes))
         done = builder.mul(whole, llvm.index(llvm.lanes))
         rest = builder.sub(value["length"], done)
         mask = llvm.mask(rest)
-
-        def meet(numbers: Any, place: Any) -> None:
-            for k in range(number):
-                vector = llvm.load(llvm.at(place, places[k]))
-                builder.store(llvm.multiply_add(numbers, vector, builder.load(sums[k])), sums[k])
-
         with cgutils.for_range(builder, value["lines"]) as line:
             g_line = llvm.at(g, builder.mul(line.index, value["g_line"]))
             x_line = llvm.at(x, builder.mul(line.index, value["x_line"]))
             with cgutils.for_range(builder, whole) as step:
                 shift = builder.mul(step.index, llvm.index(llvm.lanes))
-                meet(llvm.load(llvm.at(g_line, shift)), llvm.at(x_line, shift))
+                here = [llvm.at(g_line, plane, shift) for plane in shifts_of_planes]
+                meet([llvm.load(place) for place in here], llvm.at(x_line, shift))
             with builder.if_then(builder.icmp_signed("<", llvm.index(0), rest)):
-                meet(llvm.masked("load", mask, llvm.at(g_line, done), llvm.zero), llvm.at(x_line, done))
-        for k in range(number):
-            llvm.store(builder.load(sums[k]), llvm.at(out, k * llvm.lanes))
+                here = [llvm.at(g_line, plane, done) for plane in shifts_of_planes]
+                meet([llvm.masked("load", mask, place, llvm.zero) for place in here], llvm.at(x_line, done))
+        for row, row_of_targets in zip(sums, targets, strict=True):
+            for place, target in zip(row, row_of_targets, strict=True):
+                llvm.store(builder.load(place), target)
         return context.get_dummy_value()
 
-    names = ["lines", "length", "g", "ig", "g_line", "x", "ix", "x_line", "shifts", "first", "out", "io"]
+    names = [
+        "lines",
+        "length",
+        "g",
+        "ig",
+        "g_line",
+        "g_plane",
+        "x",
+        "ix",
+        "x_line",
+        "shifts",
+        "first",
+        "out",
+        "io",
+        "out_plane",
+    ]
 
     @intrinsic
-    def sum_up(typing, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
+    def sum_up(typing, lines, length, g, ig, g_line, g_plane, x, ix, x_line, shifts, first, out, io, out_plane):  # type: ignore[no-untyped-def]
         check(g, x, out)
         n = types.intp
-        return types.void(n, n, g, n, n, x, n, n, shifts, n, out, n), emit
+        return types.void(n, n, g, n, n, n, x, n, n, shifts, n, out, n, n), emit
 
     return sum_up
 
@@ -1500,7 +1532,7 @@ line_1, line_2, line_4 = (plane_tile(1, vectors) for vectors in (1, 2, 4))
 lines_1, lines_2, lines_4 = (plane_tile(LINES, vectors) for vectors in (1, 2, 4))
 square_1, square_2, square_4 = (square_tile(1, vectors) for vectors in (1, 2, 4))
 skipping_1, skipping_2, skipping_4 = (square_tile(2, vectors) for vectors in (1, 2, 4))
-square_sums, row_sums = tap_sums(3, 3), tap_sums(1, 8)
+square_sums, row_sums, square_sums_of_planes = tap_sums(3, 3, 1), tap_sums(1, 8, 1), tap_sums(3, 3, PLANES)
 
 
 # ------------------------------------------------------------------------------------- what other files call
@@ -1729,17 +1761,24 @@ def spread_square(g, ig, pitch, w, iw, first, out, io, out_pitch, rows, columns,
 
 
 @kernel
-def sum_taps(square, lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io):  # type: ignore[no-untyped-def]
-    """Correlate lines of `g` with lines of `x` under a few taps, which are held in registers.
+def sum_taps(  # type: ignore[no-untyped-def]
+    square, planes, lines, length, g, ig, g_line, g_plane, x, ix, x_line, shifts, first, out, io, out_plane
+):
+    """Correlate lines of some planes of `g` with lines of `x` under a few taps, whose sums are held in registers.
 
-    For the taps k of a block, 9 if `square` and else 8, lane t % lanes of the vector out[io + k * lanes:] grows by the
-    sum over lines y and places t < length of g[ig + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]. The
-    caller adds the lanes up. Whole vectors of x are read, also at the end of a line.
+    For the taps k of a block, 9 if `square` and else 8, and each plane p, lane t % lanes of the vector
+    out[io + p * out_plane + k * lanes:] grows by the sum over lines y and places t < length of
+    g[ig + p * g_plane + y * g_line + t] * x[ix + y * x_line + shifts[first + k] + t]. The caller adds the lanes up.
+    Whole vectors of x are read, also at the end of a line. `planes` is 1 or, for a square, PLANES.
     """
-    if square:
-        square_sums(lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io)
+    if planes == PLANES and PLANES > 1:
+        square_sums_of_planes(
+            lines, length, g, ig, g_line, g_plane, x, ix, x_line, shifts, first, out, io, out_plane
+        )  # fmt: skip
+    elif square:
+        square_sums(lines, length, g, ig, g_line, g_plane, x, ix, x_line, shifts, first, out, io, out_plane)
     else:
-        row_sums(lines, length, g, ig, g_line, x, ix, x_line, shifts, first, out, io)
+        row_sums(lines, length, g, ig, g_line, g_plane, x, ix, x_line, shifts, first, out, io, out_plane)
 
 
 if numba.config.DISABLE_JIT:

@@ -23,6 +23,7 @@ from derivable.convolution.normal import finite, vanishes
 from derivable.jit import kernel, parallel_for, threads_for
 from derivable.simd import (
     LINES,
+    PLANES,
     SQUARE_VECTORS,
     aligned,
     clear,
@@ -40,6 +41,8 @@ from derivable.simd import (
 
 ROWS_OF_BAND = 32  # output rows in a band
 COLUMNS_OF_BAND = 4096  # output columns in a band
+# Channels and out channels whose gradients in the kernel are summed up while the bands are there.
+INS, OUTS = 8, 12
 SECONDS_TO_MOVE = 2e-11  # a byte of the input or output, about
 
 
@@ -90,34 +93,52 @@ def copy_band(  # type: ignore[no-untyped-def]
         begin = min(length, begin)
         end = max(begin, min(length, end))
         place, source = i + s * line, (plane + first_row) * breadth + first_column
-        # Row by row: what is written behind the end of a line may be the beginning of the next.
-        for r in range(top):
-            clear_line(target, place + r * pitch, length)
         # The first and the last vector that the plane fills in part only, whose masks are the same in all rows.
         first, last = (begin + vector - 1) // vector * vector, end // vector * vector
         left, right = first - vector, max(first, last)
-        for r in range(top, bottom):
-            here, there = place + r * pitch, source + r * breadth
-            if step > 2:
-                for t in range(length):
-                    target[at(here + t)] = x[at(there + t * step)] if begin <= t < end else x.dtype.type(0)
-                continue
-            clear_line(target, here, left)
-            if step == 1:
-                if left >= 0:
-                    move_some(target, here + left, x, there + left, begin - left, end - left)
+        # What stands behind a line may be the beginning of the next. So an end comes before what it may spoil.
+        for r in range(top):
+            clear_line(target, place + r * pitch, length)
+        if left > 0 or right + vector < length or step > 2:  # whole vectors of padding
+            for r in range(top, bottom):
+                clear_line(target, place + r * pitch, length)
+        if step == 1:
+            if right < length:
+                for r in range(top, bottom):
+                    move_some(
+                        target, place + r * pitch + right, x, source + r * breadth + right, begin - right, end - right
+                    )
+            for r in range(top, bottom if first < last else top):
                 for t in range(first, last, vector):
-                    move(target, here + t, x, there + t)
-                if right < length:
-                    move_some(target, here + right, x, there + right, begin - right, end - right)
-            else:
-                if left >= 0:
-                    move_some_of_every_other(target, here + left, x, there + 2 * left, begin - left, end - left)
+                    move(target, place + r * pitch + t, x, source + r * breadth + t)
+            if 0 <= left < length:
+                for r in range(top, bottom):
+                    move_some(
+                        target, place + r * pitch + left, x, source + r * breadth + left, begin - left, end - left
+                    )
+        elif step == 2:
+            if right < length:
+                for r in range(top, bottom):
+                    move_some_of_every_other(
+                        target,
+                        place + r * pitch + right,
+                        x,
+                        source + r * breadth + 2 * right,
+                        begin - right,
+                        end - right,
+                    )
+            for r in range(top, bottom):
                 for t in range(first, last, vector):
-                    move_every_other(target, here + t, x, there + 2 * t)
-                if right < length:
-                    move_some_of_every_other(target, here + right, x, there + 2 * right, begin - right, end - right)
-            clear_line(target, here + right + vector, length - right - vector)
+                    move_every_other(target, place + r * pitch + t, x, source + r * breadth + 2 * t)
+            if 0 <= left < length:
+                for r in range(top, bottom):
+                    move_some_of_every_other(
+                        target, place + r * pitch + left, x, source + r * breadth + 2 * left, begin - left, end - left
+                    )
+        else:
+            for r in range(top, bottom):
+                for t in range(begin, end):
+                    target[at(place + r * pitch + t)] = x[at(source + r * breadth + t * step)]
         for r in range(bottom, rows):
             clear_line(target, place + r * pitch, length)
 
@@ -439,7 +460,8 @@ def kernel_gradient_bands(g, x, out, stride, before, dilation, groups):  # type:
     shapes = (g.shape, x.shape, out.shape)
     args = (g.reshape(-1), x.reshape(-1), out.reshape(-1), shapes, stride, before, dilation, groups)
     threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) + SECONDS_TO_MOVE * (g.nbytes + x.nbytes))
-    parallel_for(kernel_gradient_part, groups * channels, *args, threads=threads)
+    count = groups * -(-(out.shape[0] // groups) // OUTS) * -(-channels // INS)
+    parallel_for(kernel_gradient_part, count, *args, threads=threads)
     return finite(out)
 
 
@@ -447,7 +469,8 @@ def kernel_gradient_bands(g, x, out, stride, before, dilation, groups):  # type:
 def kernel_gradient_at_once(g, x, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
     """Compute the same in the calling thread, for a small layer."""
     shapes = (g.shape, x.shape, out.shape)
-    count, flat = groups * out.shape[1], out.reshape(-1)
+    flat = out.reshape(-1)
+    count = groups * ((out.shape[0] // groups + OUTS - 1) // OUTS) * ((out.shape[1] + INS - 1) // INS)
     kernel_gradient_part(0, count, g.reshape(-1), x.reshape(-1), flat, shapes, stride, before, dilation, groups)
     return vanishes(flat)
 
@@ -462,7 +485,7 @@ def sum_of(values, i, count, total):  # type: ignore[no-untyped-def]
 
 @kernel
 def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
-    """Compute the gradient for the input channels start..stop."""
+    """Compute the gradient for the pieces start..stop, counted over (group, INS channels, OUTS out channels)."""
     (batch, out_channels, out_depth, out_height, out_width), x_shape, (_, channels, kd, kh, kw) = shapes
     _, in_channels, depth, height, breadth = x_shape
     per_group = out_channels // groups
@@ -490,11 +513,19 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
             block, k = i // high * across + j // wide, i % high * wide + j % wide
             places[i * kw + j] = (block * size + k) * vector
     input_rows = (rows_of_band - 1) * stride[1] + (kh - 1) * dilation[1] + 1
-    band = aligned(input_rows * pitch + 2 * vector, x)
+    size_of_band = input_rows * pitch
+    band = aligned(min(INS, channels) * size_of_band + 2 * vector, x)
     band[:] = 0
-    sums = np.empty(per_group * kd * blocks * size * vector, x.dtype)
+    size_of_sums = kd * blocks * size * vector  # of one out channel and one channel
+    sums = np.empty(min(OUTS, per_group) * min(INS, channels) * size_of_sums, x.dtype)
+    pieces, pieces_of_channels = (per_group + OUTS - 1) // OUTS, (channels + INS - 1) // INS
+    plane_of_g = out_depth * out_height * out_width
     for item in range(start, stop):
-        group, c = split(item, channels)
+        rest, piece = split(item, pieces)
+        group, piece_of_channels = split(rest, pieces_of_channels)
+        first_row, rows = piece * OUTS, min(OUTS, per_group - piece * OUTS)
+        first_channel = piece_of_channels * INS
+        count = min(INS, channels - first_channel)
         sums[:] = 0
         for n in range(batch):
             for od in range(out_depth):
@@ -502,27 +533,36 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
                     d = od * stride[0] - before[0] + a * dilation[0]
                     if d < 0 or d >= depth:
                         continue
-                    plane = ((n * in_channels + item) * depth + d) * height
                     for h0 in range(0, out_height, ROWS_OF_BAND):
                         h1 = min(out_height, h0 + ROWS_OF_BAND)
                         for w0 in range(0, out_width, COLUMNS_OF_BAND):
                             w1 = min(out_width, w0 + COLUMNS_OF_BAND)
                             used = w1 - w0 + (kw - 1) * dilation[2] // step
-                            copy_band(
-                                band, 0, pitch, line, (h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1, used, x,
-                                plane, h0 * stride[1] - before[1], height, breadth, w0 * step - before[2], step, phases,
-                            )  # fmt: skip
-                            for r in range(per_group):
-                                o = group * per_group + r
+                            for c in range(count):
+                                copy_band(
+                                    band, c * size_of_band, pitch, line,
+                                    (h1 - h0 - 1) * stride[1] + (kh - 1) * dilation[1] + 1, used, x,
+                                    ((n * in_channels + group * channels + first_channel + c) * depth + d) * height,
+                                    h0 * stride[1] - before[1], height, breadth, w0 * step - before[2], step, phases,
+                                )  # fmt: skip
+                            r = 0
+                            while r < rows:
+                                together = PLANES if square and rows - r >= PLANES else 1
+                                o = group * per_group + first_row + r
                                 here = (((n * out_channels + o) * out_depth + od) * out_height + h0) * out_width + w0
-                                for block in range(blocks):
-                                    sum_taps(
-                                        square, h1 - h0, w1 - w0, g, here, out_width, band, 0, stride[1] * pitch,
-                                        shifts, block * size, sums, ((r * kd + a) * blocks + block) * size * vector,
-                                    )  # fmt: skip
-        for r in range(per_group):
-            for a in range(kd):
-                target = (((group * per_group + r) * channels + c) * kd + a) * kh * kw
-                first = (r * kd + a) * blocks * size * vector
-                for k in range(kh * kw):
-                    out[at(target + k)] = sum_of(sums, first + places[at(k)], vector, x.dtype.type(0))
+                                for c in range(count):
+                                    for block in range(blocks):
+                                        sum_taps(
+                                            square, together, h1 - h0, w1 - w0, g, here, out_width, plane_of_g,
+                                            band, c * size_of_band, stride[1] * pitch, shifts, block * size,
+                                            sums, (r * count + c) * size_of_sums + (a * blocks + block) * size * vector,
+                                            count * size_of_sums,
+                                        )  # fmt: skip
+                                r += together
+        for r in range(rows):
+            for c in range(count):
+                for a in range(kd):
+                    target = (((group * per_group + first_row + r) * channels + first_channel + c) * kd + a) * kh * kw
+                    first = (r * count + c) * size_of_sums + a * blocks * size * vector
+                    for k in range(kh * kw):
+                        out[at(target + k)] = sum_of(sums, first + places[at(k)], vector, x.dtype.type(0))

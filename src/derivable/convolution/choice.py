@@ -25,7 +25,7 @@ from derivable.convolution import bands, columns, direct, implicit, sliding, win
 from derivable.convolution.normal import check_channels, finite
 from derivable.convolution.sizes import geometry, normal_sizes
 from derivable.jit import parallel_for, threads_for
-from derivable.simd import LINES, ROWS, VECTOR_BYTES
+from derivable.simd import LINES, PLANES, ROWS, VECTOR_BYTES
 from derivable.validation import check_choice, check_count
 
 __all__ = [
@@ -93,10 +93,11 @@ def costs(
         multiply = vectors * panels * ROWS * (channels * taps * 1.1 + 25)
         if w_shape[2:] == stride == (1, 1, 1):  # the image is one long row
             pack, multiply = 9.0, vectors * panels * ROWS * (channels * 1.08 + 12)
-        plan = sliding.layout(channels, w_shape[2:], out, stride, dilation, dtype.itemsize, 1)
+        plan = sliding.layout(channels, out_channels // groups, w_shape[2:], out, stride, dilation, dtype.itemsize, 1)
         slices = batch * out[0] * out[1] * (-(-out[2] // lanes) if not plan[1] else plan[3] / lanes)
         rows_read = batch * groups * channels * w_shape[2] * out[0] * -(-out[1] // plan[0])
-        rows_read *= ((plan[0] - 1) * stride[1] + (w_shape[3] - 1) * dilation[1] + 1) * min(stride[2], w_shape[4])
+        copies = w_shape[4] if plan[1] == 2 else min(stride[2], w_shape[4])
+        rows_read *= ((plan[0] - 1) * stride[1] + (w_shape[3] - 1) * dilation[1] + 1) * copies
         result["sliding"] = slices * panels * ROWS * (channels * taps * 1.08 + 12) + rows_read * (
             30 + 5 * out[2] / lanes
         )
@@ -291,7 +292,8 @@ def choose_kernel_gradient(
     if per_group < ROWS:
         return "bands" if channels < ROWS else "implicit"
     if channels < ROWS:
-        return "sliding"
+        # The sums under 3 x 3 taps stay in registers, for several out channels where there are enough of them.
+        return "bands" if w_shape[3:] == (3, 3) and PLANES > 1 else "sliding"
     # One line of tiles must fit the memory that is allowed.
     products, _, _, side = winograd.SIZES_BACK[4 if stride[1] == 1 else winograd.STRIDED]
     line = products**2 * -(-g_shape[4] // side) * max(channels, per_group) * dtype.itemsize
