@@ -313,7 +313,42 @@ def test_working_space_is_lent_again_and_never_twice_at_once():
         assert (a.ctypes.data, b.ctypes.data) == places, "the smallest that fits"
     with pytest.raises(KeyError), jit.working_space(1000, np.dtype(np.float32)):
         raise KeyError
-    assert len(jit._spaces.free) == 2
+    assert len(jit._spaces.free) == 1, "after an interrupt a helper may still write there"
+
+
+def test_working_space_may_be_asked_for_between_any_two_steps():
+    """As a signal's handler does that computes, too."""
+    for lines in range(1, 40):
+        jit._spaces.free.clear()
+        with (
+            jit.working_space(10, np.dtype(np.uint8)),
+            jit.working_space(20, np.dtype(np.uint8)),
+            jit.working_space(30, np.dtype(np.uint8)),
+        ):
+            pass
+        left = lines
+
+        def trace(frame, event, _):
+            nonlocal left
+            if frame.f_code is not jit.working_space.__enter__.__code__:
+                return None
+            left -= event == "line"
+            if left == 0:
+                sys.settrace(None)
+                with jit.working_space(15, np.dtype(np.uint8)):
+                    return None
+            return trace
+
+        sys.settrace(trace)
+        try:
+            with jit.working_space(15, np.dtype(np.uint8)) as a, jit.working_space(15, np.dtype(np.uint8)) as b:
+                sys.settrace(None)
+                assert not np.shares_memory(a, b)
+                assert len(a) == len(b) == 15
+                places = [space.ctypes.data for space in (*jit._spaces.free, a, b)]
+                assert len(set(places)) == len(places)
+        finally:
+            sys.settrace(None)
 
 
 def test_working_space_is_each_threads_own_and_bounded():
@@ -337,7 +372,8 @@ def test_working_space_is_each_threads_own_and_bounded():
     with jit.working_space(jit.KEPT_BYTES + 1, np.dtype(np.uint8)):
         pass
     assert list(map(len, jit._spaces.free)) == kept
-    jit._spaces.free.clear()
+    jit.forget_working_space()
+    assert jit._spaces.free == []
 
 
 def test_one_thread_calls_the_body_once(threads):
@@ -435,6 +471,72 @@ def test_a_child_after_fork_and_its_parent(tmp_path):
     print("done")
     """
     assert run(PARALLEL + script, folder=tmp_path) == "done\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_while_other_threads_compute(tmp_path):
+    """Another thread may make a pool, or hold a lock, between the last look before a fork and the fork."""
+    script = """
+    import os, signal, threading, warnings
+    from derivable import jit
+    warnings.simplefilter("ignore", DeprecationWarning)  # of a fork in a process with threads: that is the point
+    use()
+    stop = threading.Event()
+    def compute():
+        while not stop.is_set():
+            use()
+    threads = [threading.Thread(target=compute) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for i in range(20):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            use()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0, i
+    stop.set()
+    for thread in threads:
+        thread.join()
+    print("done")
+    """
+    assert run(PARALLEL + script, folder=tmp_path) == "done\n"
+
+
+def test_an_interrupt_while_helpers_work_leaves_no_shared_memory():
+    """What a late helper still writes must not be lent again."""
+    before = dv.get_num_threads()
+    dv.set_num_threads(2)
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def body(start, stop, space):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+        begun.set()
+        go_on.wait(60)
+        space[:] = 1
+        done.set()
+
+    def compute():
+        with pytest.MonkeyPatch.context() as patch:
+            # A second interrupt comes while the caller waits.
+            patch.setattr(jit, "wait_for_mark", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(jit.numba.config, "DISABLE_JIT", 0)
+            with jit.working_space(1000, np.dtype(np.float64)) as space:
+                jit.parallel_for(body, 2, space)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compute()
+        with jit.working_space(1000, np.dtype(np.float64)) as space:
+            space[:] = 0
+            go_on.set()
+            assert done.wait(60)
+            assert not space.any()
+    finally:
+        go_on.set()
+        dv.set_num_threads(before)
 
 
 @fresh_process

@@ -1,4 +1,4 @@
-"""What was measured on convolution, from docs/data/convolution.json: figures of the chapter, tables of the page."""
+"""What was measured on convolution, from docs/data/convolution*.json: figures of the chapter, tables of the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 from figures.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, RED, TEAL, figure, new
 
-DATA = Path(__file__).parents[1] / "data" / "convolution.json"
+DATA = Path(__file__).parents[1] / "data"
+# The stored runs: the one that figures and tables are made from, the same on two threads, and one on another processor.
+MAIN, TWO_THREADS, XEON = "convolution", "convolution-2-threads", "convolution-xeon"
 STEPS = {
     "plain loop": "seven nested loops",
     "long rows": "long rows",
@@ -26,12 +28,14 @@ NOTES: dict[str, str] = {
     "depthwise stride 2, input gradient": (
         "Each input number meets 1 to 4 taps: there is less to compute than to move. Tried: the definition, jumping from "
         "output to output; the four classes of inputs apart, in bands, then shuffled (twice as fast); all classes as out "
-        "channels of one convolution, then shuffled (a little faster again). The shuffled copy is what is left to save."
+        "channels of one convolution, then shuffled (a little faster again); all classes in registers, shuffled there (six times "
+        "as fast on the EPYC, and not yet in the run on the Xeon)."
     ),
     "depthwise": (
-        "Nine products for each number that is read and written: the time goes into copying rows with their padding, and "
-        "into tiles that do not fill the vectors. Tried: long rows; a tile of output rows over a copied band; the band "
-        "copied plane by plane with the borders worked out once, which is the fastest so far."
+        "Nine products for each number that is read and written: the time goes into copying rows with their padding, into "
+        "tiles that do not fill the vectors and, on two threads, into handing the work over. Tried: long rows; a tile of output rows "
+        "over a copied band; the band copied plane by plane with the borders worked out once; the taps in registers, and masks at "
+        "the borders (a quarter to a half less time; not yet in the run on the Xeon); more and smaller pieces for two threads (no gain)."
     ),
     "1x1": (
         "A plain matrix product, in which the micro-kernel alone reaches its peak; what is lost lies around it: each call "
@@ -63,7 +67,8 @@ NOTES: dict[str, str] = {
     ),
     "LeNet conv2": (
         "Images of 14 x 14 with 10 outputs in a row fill 10 of 16 lanes. Tried: packed patches (2 times slower), a tile "
-        "of output rows (3 times slower), shifted rows with all rows joined to one, which is what is measured here."
+        "of output rows (3 times slower), shifted rows with all rows joined to one, and the same in a band for each column of the "
+        "kernel, without the columns in between (a fifth less time, measured here). On two threads handing over takes a third of it."
     ),
     "VGG conv1.1": (
         "Three channels against 64: the sums are short, and most of the time goes into writing or reading the larger array. "
@@ -72,7 +77,8 @@ NOTES: dict[str, str] = {
     ),
     "grouped": (
         "32 channels in each group are too few to pay well for transforms. Tried: packed blocks, shifted rows, minimal "
-        "filtering; the last two take about the same time."
+        "filtering; the last two take about the same time. On two threads: phases cut one by one (slower than one thread), and "
+        "each thread with groups of its own (a fifth to a half less time, measured here)."
     ),
     "audio layer, input": (
         "One channel with stride 4. Tried: packed blocks; classes of inputs in bands, all classes as one convolution (2 to 5 times "
@@ -102,19 +108,20 @@ NOTES["VGG conv5.2"] = NOTES["3x3 256"]
 
 
 @cache
-def stored() -> dict[str, Any]:
-    """Return the stored run."""
-    data: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
+def stored(run: str = MAIN) -> dict[str, Any]:
+    """Return a stored run."""
+    data: dict[str, Any] = json.loads((DATA / f"{run}.json").read_text(encoding="utf-8"))
     return data
 
 
-def machine() -> str:
-    """Say on which machine, with which versions and under what load the run was made."""
-    facts, load = stored()["machine"], stored()["load"]
+def machine(run: str = MAIN) -> str:
+    """Say on which machine, with which versions and under what load a run was made."""
+    facts, load = stored(run)["machine"], stored(run)["load"]
+    threads = "1 thread on one processor" if facts["threads"] == 1 else f"{facts['threads']} threads"
     versions = ", ".join(f"{name} {facts[name]}" for name in ("python", "numba", "numpy", "scipy", "torch", "jax"))
     return (
         f"<p>{html.escape(facts['processor'])} ({facts['name of the processor in LLVM']}), vectors of "
-        f"{facts['vector bytes']} bytes, {facts['threads']} thread on one processor, {facts['clock']}, load of the "
+        f"{facts['vector bytes']} bytes, {threads}, {facts['clock']}, load of the "
         f"machine {load[0][0]:.1f} before and {load[1][0]:.1f} after. {html.escape(versions)}.</p>"
     )
 
@@ -124,30 +131,31 @@ def mean(rows: list[dict[str, Any]]) -> float:
     return math.exp(sum(math.log(row["ratio"]) for row in rows) / len(rows))
 
 
-def peak(dtype: str) -> float:
+@cache
+def peak(dtype: str, run: str = MAIN) -> float:
     """Return the fastest that the micro-kernel was measured in the run: other work on the machine only makes it slower."""
-    found = [row["rate"] / row["share of peak"] for row in stored()["rows"] if row["dtype"] == dtype]
-    return float(max([stored()["steps"][dtype]["peak"], *found]))
+    found = [row["rate"] / row["share of peak"] for row in stored(run)["rows"] if row["dtype"] == dtype]
+    return float(max([stored(run)["steps"][dtype]["peak"], *found]))
 
 
-def chosen(dtype: str, direction: str = "") -> list[dict[str, Any]]:
+def chosen(dtype: str, direction: str = "", run: str = MAIN) -> list[dict[str, Any]]:
     """Return the rows of one dtype, and of one direction if it is given."""
-    return [row for row in stored()["rows"] if row["dtype"] == dtype and direction in row["direction"]]
+    return [row for row in stored(run)["rows"] if row["dtype"] == dtype and direction in row["direction"]]
 
 
-def summary() -> str:
+def summary(run: str = MAIN) -> str:
     """Return the table of geometric means, worst cases and shares of the peak."""
     lines = []
     for dtype in ("float32", "float64"):
         for direction in ("forward", "input gradient", "kernel gradient"):
-            rows = chosen(dtype, direction)
+            rows = chosen(dtype, direction, run)
             worst = min(rows, key=lambda row: row["ratio"])
             lines.append(
                 f"<tr><td>{dtype}</td><td>{direction}</td><td>{len(rows)}</td><td>{mean(rows):.2f}</td>"
                 f"<td>{worst['ratio']:.2f} ({html.escape(worst['shape'])})</td>"
                 f"<td>{sum(row['ratio'] < 0.9 for row in rows)}</td></tr>"
             )
-        rows = chosen(dtype)
+        rows = chosen(dtype, run=run)
         lines.append(
             f"<tr><td><strong>{dtype}</strong></td><td><strong>all</strong></td><td>{len(rows)}</td>"
             f"<td><strong>{mean(rows):.2f}</strong></td><td>{min(row['ratio'] for row in rows):.2f}</td>"
@@ -180,9 +188,9 @@ def shapes(dtype: str) -> str:
     return f"<details><summary>{dtype}, {len(lines)} rows</summary>{table(head, lines)}</details>"
 
 
-def shortfalls() -> str:
+def shortfalls(run: str = MAIN) -> str:
     """List the shapes under 0.9 with what holds them back."""
-    under = [row for row in stored()["rows"] if row["ratio"] < 0.9]
+    under = [row for row in stored(run)["rows"] if row["ratio"] < 0.9]
     items: dict[str, list[str]] = {}
     for row in under:
         note = next((text for key, text in NOTES.items() if key in f"{row['shape']}, {row['direction']}"), "")
@@ -192,12 +200,12 @@ def shortfalls() -> str:
     return "".join(parts) or "<p>None.</p>"
 
 
-def below_peak(share: float = 0.8) -> str:
+def below_peak(run: str = MAIN, share: float = 0.8) -> str:
     """List the layers with 3 x 3 taps and 64 channels or more that stay below a share of the peak."""
     items: dict[str, list[str]] = {}
-    for row in stored()["rows"]:
+    for row in stored(run)["rows"]:
         if row["shape"].startswith(("ResNet 3x3", "VGG")) and row["shape"] != "VGG conv1.1":
-            reached = row["rate"] / peak(row["dtype"])
+            reached = row["rate"] / peak(row["dtype"], run)
             if reached < share:
                 note = next((text for key, text in NOTES.items() if key in row["shape"]), "Not yet looked into.")
                 items.setdefault(note, []).append(f"{row['shape']}, {row['direction']}, {row['dtype']}: {reached:.0%}")

@@ -37,6 +37,7 @@ from derivable.validation import as_array, check_number
 __all__ = [
     "cache_folder",
     "elementwise",
+    "forget_working_space",
     "get_num_threads",
     "kernel",
     "parallel_for",
@@ -482,11 +483,11 @@ def parallel_for(
 
     helpers: list[Future[None]] = []
     try:
-        for k in range(threads - 1):
-            helpers.append(_get_pool().submit(help_out, k))
-    except RuntimeError:
-        pass  # the pool was retired meanwhile, or the interpreter is shutting down: fewer helpers, same result
-    try:
+        try:
+            for k in range(threads - 1):
+                helpers.append(_get_pool().submit(help_out, k))
+        except RuntimeError:
+            pass  # the pool was retired meanwhile, or the interpreter is shutting down: fewer helpers, same result
         work()
     finally:
         todo.clear()  # after an error nobody begins another piece
@@ -500,7 +501,7 @@ def parallel_for(
 
 
 WAITING, WORKING, DONE = range(3)
-# Looks at a helper's mark, some 50 microseconds, before the caller goes to sleep: to be woken takes as long again.
+# Looks at a helper's mark before the caller goes to sleep, some 50 microseconds: to be woken takes as long again.
 PATIENCE = 100_000
 
 
@@ -542,8 +543,9 @@ _spaces = _Spaces()
 class working_space:
     """Lend an empty vector for the time of a `with` block; it begins where a line of the cache does.
 
-    A thread keeps what it gave back, up to `KEPT_BYTES`, and lends it again. Memory that is asked of the system anew
-    comes page by page at its first touch, for which a layer can take twice its time.
+    A thread keeps what it gave back, up to `KEPT_BYTES`, and lends it again: each thread that computes does, those of
+    the pool, too. Memory that is asked of the system anew comes page by page at its first touch, for which a layer can
+    take twice its time.
 
     Args:
         count: how many numbers.
@@ -559,12 +561,14 @@ class working_space:
         self.bytes, self.dtype = count * dtype.itemsize, dtype
 
     def __enter__(self) -> Any:
-        free = _spaces.free
-        for i, space in enumerate(free):  # the smallest first
-            if len(space) >= self.bytes:
-                del free[i]
-                break
-        else:
+        free, i, space = _spaces.free, 0, None
+        while space is None and i < len(free):  # the smallest first
+            # Taken before it is looked at: a signal's handler that computes, too, may come between any two steps.
+            space = free.pop(i)
+            if len(space) < self.bytes:
+                free.insert(i, space)
+                i, space = i + 1, None
+        if space is None:
             # Not all at the same place of a page: they would drive each other out of the nearest cache.
             _spaces.made += 1
             buffer = np.empty(self.bytes + 4096, np.uint8)
@@ -573,13 +577,20 @@ class working_space:
         self.space = space
         return space[: self.bytes].view(self.dtype)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: Any, *error: object) -> None:
         free = _spaces.free
-        if len(self.space) <= KEPT_BYTES:
+        # After an interrupt a helper may still write to it.
+        if len(self.space) <= KEPT_BYTES and kind is None:
             free.append(self.space)
             free.sort(key=len)
         while sum(map(len, free)) > KEPT_BYTES:
             del free[0]
+
+
+def forget_working_space() -> None:
+    """Give the working space that this thread and the pool's threads keep back to the system."""
+    _spaces.free.clear()
+    _retire_pool()
 
 
 def _get_pool() -> ThreadPoolExecutor:
@@ -599,7 +610,14 @@ def _retire_pool() -> None:
         pool.shutdown(wait=True)
 
 
+def _forget_pool() -> None:
+    """In a child after a fork: its parent's threads are not there, whatever they held."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
 if hasattr(os, "register_at_fork"):
     # A child has none of its parent's threads. Without them at the moment of the fork there is nothing to
-    # inherit half-done, and Python (3.12 on) does not warn of a fork in a process with threads.
-    os.register_at_fork(before=_retire_pool)
+    # inherit half-done, and Python (3.12 on) does not warn of a fork in a process with threads. Where another thread
+    # makes a pool between that and the fork, the child forgets it, and a lock that was held.
+    os.register_at_fork(before=_retire_pool, after_in_child=_forget_pool)

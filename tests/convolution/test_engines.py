@@ -274,6 +274,7 @@ def test_other_dtypes_are_refused(method):
 )  # fmt: skip
 def test_the_number_of_threads_changes_no_bit(monkeypatch, method, x_shape, w_shape, groups):
     monkeypatch.setattr(jit, "_handover", 0.0)  # so that all of these are computed by as many threads as are allowed
+    monkeypatch.setattr(jit, "LEAST_SECONDS", 0.0)
     rng = np.random.default_rng(7)
     x, w, bias = arrays(rng, np.float32, x_shape, w_shape, w_shape[:1])
     (g,) = arrays(rng, np.float32, (x_shape[0], w_shape[0], *x_shape[2:]))
@@ -503,6 +504,69 @@ def test_gradients_in_the_input_with_stride_2_are_spread_in_registers(
     assert len(calls) == 1
     assert got.dtype == dtype
     np.testing.assert_allclose(got, want, rtol=0, atol=200 * np.finfo(dtype).eps)
+
+
+def test_strided_gradients_of_few_channels_are_spread_or_sorted():
+    """In registers where even inputs meet the middle tap; else as classes of inputs."""
+    shapes = (1, 5, 1, 30, 30), (5, 1, 1, 3, 3), (1, 60, 60), (1, 2, 2), (1, 1, 1), 5, np.dtype(np.float32)
+    assert choice.choose_transposed(*shapes, True) == "bands"
+    assert choice.choose_transposed(*shapes) == "sliding"
+    ones, w_shape = (1, 1, 1), (5, 1, 1, 3, 3)
+    assert bands.is_spread(w_shape, (3, 2, 2), (0, 1, 3), ones)
+    for other in (
+        ((5, 1, 1, 3, 5), (1, 2, 2), (0, 1, 1), ones),
+        (w_shape, (1, 2, 1), (0, 1, 1), ones),
+        (w_shape, (1, 2, 2), (0, 0, 1), ones),
+        (w_shape, (1, 2, 2), (0, 1, 2), ones),
+        (w_shape, (1, 2, 2), (0, 1, 1), (1, 1, 2)),
+    ):
+        assert not bands.is_spread(*other)
+
+
+@pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_working_space_held_before_does_not_matter(monkeypatch, threads):
+    monkeypatch.setattr(jit, "_handover", 0.0)
+    monkeypatch.setattr(jit, "LEAST_SECONDS", 0.0)
+    enter = jit.working_space.__enter__
+
+    def poisoned(self):
+        space = enter(self)
+        space[...] = np.nan
+        return space
+
+    monkeypatch.setattr(jit.working_space, "__enter__", poisoned)
+    before = dv.get_num_threads()
+    dv.set_num_threads(threads)
+    rng = np.random.default_rng(12)
+    try:
+        for x_shape, out_channels, stride in (
+            ((1, 20, 1, 7, 7), 17, 1),
+            ((2, 9, 1, 30, 41), 10, 1),
+            ((1, 30, 1, 29, 28), 9, 2),
+        ):
+            out = (1, *((n - 1) // stride + 1 for n in x_shape[3:]))
+            x, w, g = arrays(
+                rng, np.float64, x_shape, (out_channels, x_shape[1], 1, 3, 3), (x_shape[0], out_channels, *out)
+            )
+            where = ((1, stride, stride), (0, 1, 1), (1, 1, 1), 1, "winograd")
+            for got in (
+                winograd_or_none(run_convolution, x, w, np.zeros(out_channels), out, *where),
+                winograd_or_none(run_input_gradient, g, w, np.zeros(x_shape[1]), x_shape[2:], *where),
+                winograd_or_none(run_kernel_gradient, g, x, (1, 3, 3), *where),
+            ):
+                assert np.isfinite(got).all()
+    finally:
+        dv.set_num_threads(before)
+
+
+def winograd_or_none(run, *arguments):
+    """Run minimal filtering, and fail where it is given up for another algorithm."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("convolution_winograd", "input_gradient_winograd", "kernel_gradient_winograd"):
+            function = getattr(winograd, name)
+            patch.setattr(winograd, name, lambda *a, function=function: function(*a) or pytest.fail("given up"))
+        return run(*arguments)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

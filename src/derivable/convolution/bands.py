@@ -247,12 +247,7 @@ def input_gradient_bands(g, w, bias, out, stride, before, dilation, groups):  # 
     stride. For each class it is a convolution of `g` with some taps of the kernel. A band of all
     classes is computed in a buffer, and then the classes are shuffled into the output.
     """
-    if (
-        w.shape[3:] == (3, 3)
-        and stride[1:] == (2, 2)
-        and dilation[1:] == (1, 1)
-        and before[1] % 2 == before[2] % 2 == 1
-    ):
+    if is_spread(w.shape, stride, before, dilation):
         return input_gradient_spread(g, w, bias, out, stride, before, dilation, groups)
     axes = [tap_classes(k, s, b, d) for k, s, b, d in zip(w.shape[2:], stride, before, dilation, strict=True)]
     # The kernel, sorted: for each class of rows and columns its taps.
@@ -283,6 +278,12 @@ def input_gradient_bands(g, w, bias, out, stride, before, dilation, groups):  # 
     return out
 
 
+def is_spread(w_shape, stride, before, dilation):  # type: ignore[no-untyped-def]
+    """Return whether `input_gradient_spread` computes this gradient."""
+    square = w_shape[3:] == (3, 3) and tuple(stride[1:]) == (2, 2) and tuple(dilation[1:]) == (1, 1)
+    return square and before[1] % 2 == before[2] % 2 == 1
+
+
 def input_gradient_spread(g, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
     """Compute the same for 3 x 3 taps with stride 2 and odd padding in front, as with padding 1, which is so frequent.
 
@@ -306,7 +307,7 @@ def spread_part(start, stop, g, w, bias, out, shapes, stride, before, dilation, 
     vector = lanes(g)
     bands = ((height + 1) // 2 + ROWS_OF_BAND - 1) // ROWS_OF_BAND
     long = (width + 1) // 2
-    pitch = (long + vector) // vector * vector + vector
+    pitch = (long + vector) // vector * vector + vector  # a vector is read beyond the last one
     plane = aligned((min((height + 1) // 2, ROWS_OF_BAND) + 1) * pitch + vector, g)
     plane[:] = 0
     for item in range(start, stop):

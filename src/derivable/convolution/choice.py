@@ -258,9 +258,13 @@ def choose(
 
 @functools.lru_cache(4096)
 def choose_transposed(
-    g_shape: Triple, w_shape: Triple, sizes: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any
-) -> str:
-    """Return the algorithm for a gradient in the input, whose sizes are given, or a transposed convolution."""
+    g_shape: Triple, w_shape: Triple, sizes: Triple, stride: Triple, dilation: Triple, groups: int, dtype: Any,
+    spread: bool = False,
+) -> str:  # fmt: skip
+    """Return the algorithm for a gradient in the input, whose sizes are given, or a transposed convolution.
+
+    `spread` says whether `bands` can shuffle it in registers.
+    """
     out_channels, channels = w_shape[:2]
     work = math.prod(g_shape) * (math.prod(w_shape) // out_channels)
     if work < SMALL_WORK or dtype.char not in "fd":
@@ -276,7 +280,7 @@ def choose_transposed(
     # The definition jumps from output to output, so it is worth much to sort them by their remainders.
     if out_channels // groups >= ROWS and (channels < ROWS or (channels <= 64 and math.prod(w_shape[2:]) > 1)):
         return "columns"
-    if channels * math.prod(stride) <= ROWS and (stride[1:] != (2, 2) or w_shape[3:] != (3, 3)):
+    if channels * math.prod(stride) <= ROWS and not spread:
         return "sliding"
     return "bands" if min(out_channels // groups, channels) < ROWS else "implicit"
 
@@ -396,7 +400,8 @@ def run_input_gradient(
     turned_shape = (channels, w.shape[0] // groups, *w.shape[2:])
     chosen, late, spread = method, False, spreadable(w.shape, stride, before, dilation)
     if method == "auto":
-        chosen = choose_transposed(g.shape, w.shape, sizes, stride, dilation, groups, g.dtype)
+        planes = bands.is_spread(w.shape, stride, before, dilation)
+        chosen = choose_transposed(g.shape, w.shape, sizes, stride, dilation, groups, g.dtype, planes)
         if stride == (1, 1, 1) and chosen == "sliding" and channels >= ROWS and w.size >= TURNED:
             chosen = "implicit"  # which packs the turned kernel without writing it down first
         if spread and spread_pays(g.shape, w.shape, groups, g.dtype):

@@ -75,7 +75,8 @@ def convolution_sliding(x, w, bias, out, stride, before, dilation, groups):  # t
     offsets = np.arange(0, max(depth, ROWS) * ROWS, ROWS)
     pack_panels(w.reshape(-1), bias, packed, offsets, groups, per_group, depth)
     count = x.shape[0] * groups * out.shape[2] * -(-out.shape[3] // plan[0])
-    # Where there are fewer bands than threads, as for one signal, each thread has some out channels of a band.
+    # Where there are fewer bands than threads, as for one signal, each thread has some out channels of a band, which it
+    # fills for itself.
     cuts = 1 if count >= threads else min(panels, -(-threads // count))
     args = (
         x.reshape(-1),

@@ -499,7 +499,7 @@ def output_part(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Multiply and transform back the chunks start..stop of the panels of out channels, for the tiles t0..t1.
 
-    `u` and `products` are working space.
+    `u` and `products` are working space. What no tile fills of the products is read, too, and must be a number.
     """
     (_, out_channels, out_depth, out_height, out_width) = shapes[1]
     kind, (n, _, _, m), high, wide, t0, t1, together, some_channels = plan
