@@ -473,6 +473,7 @@ def test_a_child_after_fork_and_its_parent(tmp_path):
     assert run(PARALLEL + script, folder=tmp_path) == "done\n"
 
 
+@fresh_process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_forked_while_other_threads_compute(tmp_path):
     """Another thread may make a pool, or hold a lock, between the last look before a fork and the fork."""
