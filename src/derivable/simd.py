@@ -227,15 +227,10 @@ def correlate_tile_plain(  # type: ignore[no-untyped-def]
 
 @kernel
 def correlate_square_plain(step, vectors, x, ix, pitch, shifts, w, iw, first, out, io, out_pitch, rows, columns, add):  # type: ignore[no-untyped-def]
-    """Correlate one plane with 3 x 3 taps, a strip of its output: the same as `correlate_square`, as loops."""
+    """Correlate one plane with 3 x 3 taps, row by row: the same as `correlate_square`."""
     for i in range(rows):
-        for j in range(columns):
-            total = out.dtype.type(first)
-            for a in range(3):
-                for b in range(3):
-                    total += w[iw + a * 3 + b] * x[ix + (i * step + a) * pitch + shifts[b] + j]
-            place = io + i * out_pitch + j
-            out[place] = out[place] + total if add else total
+        source, target = ix + i * step * pitch, io + i * out_pitch
+        correlate_tile_plain(1, vectors, 3, 3, x, source, pitch, shifts, w, iw, first, out, target, 0, 1, columns, add)
 
 
 @kernel
@@ -1702,22 +1697,8 @@ def correlate_square(step, vectors, x, ix, pitch, shifts, w, iw, first, out, io,
     w[iw + a * 3 + b] * x[ix + (i * step + a) * pitch + shifts[b] + j], for i < rows and j < columns. Whole vectors must
     be readable in x, and whole tiles: up to LINES lines more than needed.
 
-    Args:
-        step: row step, 1 or 2.
-        vectors: vectors in a row of the strip: 1, 2 or 4.
-        x: flat array with the plane.
-        ix: where the number stands that meets the first tap at the first output.
-        pitch: distance of two lines of x.
-        shifts: for each column of the kernel, how far it lies from the first one in x.
-        w: flat array with the kernel.
-        iw: where it starts.
-        first: what the sums start from.
-        out: flat array with the result.
-        io: where the strip starts.
-        out_pitch: distance of two rows of the strip.
-        rows: how many rows.
-        columns: how many columns; more than (vectors - 1) * lanes and at most vectors * lanes.
-        add: whether to add to what is there.
+    The arguments are those of `correlate_tile`, but that `rows` may be any number, that
+    at most `vectors * lanes` columns exist, and that `step`, the distance of the rows in x, is 1 or 2.
     """
     if step == 1:
         if vectors == 4:

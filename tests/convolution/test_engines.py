@@ -506,6 +506,28 @@ def test_gradients_in_the_input_with_stride_2_are_spread_in_registers(
     np.testing.assert_allclose(got, want, rtol=0, atol=200 * np.finfo(dtype).eps)
 
 
+@pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("channels", "per_group", "groups", "size", "taps", "together"),
+    [
+        (19, 27, 1, (9, 40), (3, 3), 8),  # several pieces of channels and of out channels
+        (3, 14, 2, (5, 3000), (3, 3), 3),  # and several stretches of columns
+        (5, 3, 1, (20, 33), (7, 5), 1),
+        (9, 2, 1, (1, 5000), (1, 20), 2),
+    ],
+)
+def test_gradients_in_the_kernel_are_summed_piece_by_piece(dtype, channels, per_group, groups, size, taps, together):
+    rng = np.random.default_rng(13)
+    out = tuple(n - k + 1 for n, k in zip(size, taps, strict=True))
+    w_shape = (per_group * groups, channels, 1, *taps)
+    assert bands.channels_together(w_shape) == together
+    x, g = arrays(rng, dtype, (2, channels * groups, 1, *size), (2, per_group * groups, 1, *out))
+    where = ((1, *taps), (1, 1, 1), (0, 0, 0), (1, 1, 1), groups)
+    got, want = (run_kernel_gradient(g, x, *where, method) for method in ("bands", "direct"))
+    np.testing.assert_allclose(got, want, rtol=0, atol=60 * np.finfo(dtype).eps * 4 * np.sqrt(2 * out[0] * out[1]))
+
+
 def test_strided_gradients_of_few_channels_are_spread_or_sorted():
     """In registers where even inputs meet the middle tap; else as classes of inputs."""
     shapes = (1, 5, 1, 30, 30), (5, 1, 1, 3, 3), (1, 60, 60), (1, 2, 2), (1, 1, 1), 5, np.dtype(np.float32)
@@ -551,16 +573,16 @@ def test_what_working_space_held_before_does_not_matter(monkeypatch, threads):
             )
             where = ((1, stride, stride), (0, 1, 1), (1, 1, 1), 1, "winograd")
             for got in (
-                winograd_or_none(run_convolution, x, w, np.zeros(out_channels), out, *where),
-                winograd_or_none(run_input_gradient, g, w, np.zeros(x_shape[1]), x_shape[2:], *where),
-                winograd_or_none(run_kernel_gradient, g, x, (1, 3, 3), *where),
+                by_filtering(run_convolution, x, w, np.zeros(out_channels), out, *where),
+                by_filtering(run_input_gradient, g, w, np.zeros(x_shape[1]), x_shape[2:], *where),
+                by_filtering(run_kernel_gradient, g, x, (1, 3, 3), *where),
             ):
                 assert np.isfinite(got).all()
     finally:
         dv.set_num_threads(before)
 
 
-def winograd_or_none(run, *arguments):
+def by_filtering(run, *arguments):
     """Run minimal filtering, and fail where it is given up for another algorithm."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("convolution_winograd", "input_gradient_winograd", "kernel_gradient_winograd"):

@@ -41,9 +41,9 @@ from derivable.simd import (
 
 ROWS_OF_BAND = 32  # output rows in a band
 COLUMNS_OF_BAND = 4096  # output columns in a band
-# Channels and out channels whose gradients in the kernel are summed up while the bands are there.
+# Channels and out channels, at most, whose gradients in the kernel are summed up while the bands are there.
 INS, OUTS = 8, 12
-SECONDS_TO_MOVE = 2e-11  # a byte of the input or output, about
+SECONDS_OF_BYTE = 2e-11  # of the input or output, about
 
 
 def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
@@ -54,7 +54,7 @@ def convolution_bands(x, w, bias, out, stride, before, dilation, groups):  # typ
     shapes = (x.shape, w.shape, out.shape)
     args = (x.reshape(-1), w.reshape(-1), bias, out.reshape(-1), shapes, stride, before, dilation, groups)
     count = batch * groups * depth * bands * stretches
-    threads = threads_for(seconds_of(out.size * w[0].size, x.itemsize) + SECONDS_TO_MOVE * (x.nbytes + out.nbytes))
+    threads = threads_for(seconds_of(out.size * w[0].size, x.itemsize) + SECONDS_OF_BYTE * (x.nbytes + out.nbytes))
     parallel_for(bands_part, count, *args, threads=threads)
     return out
 
@@ -294,7 +294,7 @@ def input_gradient_spread(g, w, bias, out, stride, before, dilation, groups):  #
     bands = -(-height // ROWS_OF_BAND)
     shapes = (g.shape, w.shape, out.shape)
     args = (g.reshape(-1), w.reshape(-1), bias, out.reshape(-1), shapes, stride[0], before, dilation[0], groups)
-    threads = threads_for(seconds_of(g.size * w[0].size, g.itemsize) + SECONDS_TO_MOVE * (g.nbytes + out.nbytes))
+    threads = threads_for(seconds_of(g.size * w[0].size, g.itemsize) + SECONDS_OF_BYTE * (g.nbytes + out.nbytes))
     parallel_for(spread_part, out.shape[0] * groups * out.shape[2] * bands, *args, threads=threads)
     return out
 
@@ -460,8 +460,8 @@ def kernel_gradient_bands(g, x, out, stride, before, dilation, groups):  # type:
     channels = x.shape[1] // groups
     shapes = (g.shape, x.shape, out.shape)
     args = (g.reshape(-1), x.reshape(-1), out.reshape(-1), shapes, stride, before, dilation, groups)
-    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) + SECONDS_TO_MOVE * (g.nbytes + x.nbytes))
-    count = groups * -(-(out.shape[0] // groups) // OUTS) * -(-channels // INS)
+    threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize) + SECONDS_OF_BYTE * (g.nbytes + x.nbytes))
+    count = groups * -(-(out.shape[0] // groups) // OUTS) * -(-channels // channels_together(out.shape))
     parallel_for(kernel_gradient_part, count, *args, threads=threads)
     return finite(out)
 
@@ -471,7 +471,8 @@ def kernel_gradient_at_once(g, x, out, stride, before, dilation, groups):  # typ
     """Compute the same in the calling thread, for a small layer."""
     shapes = (g.shape, x.shape, out.shape)
     flat = out.reshape(-1)
-    count = groups * ((out.shape[0] // groups + OUTS - 1) // OUTS) * ((out.shape[1] + INS - 1) // INS)
+    ins = channels_together(out.shape)
+    count = groups * ((out.shape[0] // groups + OUTS - 1) // OUTS) * ((out.shape[1] + ins - 1) // ins)
     kernel_gradient_part(0, count, g.reshape(-1), x.reshape(-1), flat, shapes, stride, before, dilation, groups)
     return vanishes(flat)
 
@@ -485,14 +486,24 @@ def sum_of(values, i, count, total):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def channels_together(w_shape):  # type: ignore[no-untyped-def]
+    """Return how many channels are summed up together: fewer for a large kernel, whose sums would not stay near."""
+    _, channels, _, kh, kw = w_shape
+    blocks = ((kh + 2) // 3) * ((kw + 2) // 3) if kh > 1 else (kw + 7) // 8
+    return max(1, min(channels, INS // blocks))
+
+
+@kernel
 def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilation, groups):  # type: ignore[no-untyped-def]
-    """Compute the gradient for the pieces start..stop, counted over (group, INS channels, OUTS out channels)."""
+    """Compute the gradient for the pieces start..stop, counted over (group, some channels, OUTS out channels)."""
     (batch, out_channels, out_depth, out_height, out_width), x_shape, (_, channels, kd, kh, kw) = shapes
+    ins = channels_together(shapes[2])
+    longest = COLUMNS_OF_BAND // ins  # all their bands together take as much as one of a single channel
     _, in_channels, depth, height, breadth = x_shape
     per_group = out_channels // groups
     vector = lanes(x)
     step = stride[2]
-    columns_of_band, rows_of_band = min(out_width, COLUMNS_OF_BAND), min(out_height, ROWS_OF_BAND)
+    columns_of_band, rows_of_band = min(out_width, longest), min(out_height, ROWS_OF_BAND)
     line = (columns_of_band + (kw - 1) * dilation[2] // step + vector) // vector * vector + vector
     pitch, phases = step * line, min(step, (kw - 1) * dilation[2] + 1)
     # The blocks of taps: 3 x 3, or 8 in a row. A tap too many repeats the last one.
@@ -515,18 +526,18 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
             places[i * kw + j] = (block * size + k) * vector
     input_rows = (rows_of_band - 1) * stride[1] + (kh - 1) * dilation[1] + 1
     size_of_band = input_rows * pitch
-    band = aligned(min(INS, channels) * size_of_band + 2 * vector, x)
+    band = aligned(ins * size_of_band + 2 * vector, x)
     band[:] = 0
     size_of_sums = kd * blocks * size * vector  # of one out channel and one channel
-    sums = np.empty(min(OUTS, per_group) * min(INS, channels) * size_of_sums, x.dtype)
-    pieces, pieces_of_channels = (per_group + OUTS - 1) // OUTS, (channels + INS - 1) // INS
+    sums = np.empty(min(OUTS, per_group) * ins * size_of_sums, x.dtype)
+    pieces, pieces_of_channels = (per_group + OUTS - 1) // OUTS, (channels + ins - 1) // ins
     plane_of_g = out_depth * out_height * out_width
     for item in range(start, stop):
         rest, piece = split(item, pieces)
         group, piece_of_channels = split(rest, pieces_of_channels)
         first_row, rows = piece * OUTS, min(OUTS, per_group - piece * OUTS)
-        first_channel = piece_of_channels * INS
-        count = min(INS, channels - first_channel)
+        first_channel = piece_of_channels * ins
+        count = min(ins, channels - first_channel)
         sums[:] = 0
         for n in range(batch):
             for od in range(out_depth):
@@ -536,8 +547,8 @@ def kernel_gradient_part(start, stop, g, x, out, shapes, stride, before, dilatio
                         continue
                     for h0 in range(0, out_height, ROWS_OF_BAND):
                         h1 = min(out_height, h0 + ROWS_OF_BAND)
-                        for w0 in range(0, out_width, COLUMNS_OF_BAND):
-                            w1 = min(out_width, w0 + COLUMNS_OF_BAND)
+                        for w0 in range(0, out_width, longest):
+                            w1 = min(out_width, w0 + longest)
                             used = w1 - w0 + (kw - 1) * dilation[2] // step
                             for c in range(count):
                                 copy_band(

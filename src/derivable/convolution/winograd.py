@@ -499,7 +499,7 @@ def output_part(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Multiply and transform back the chunks start..stop of the panels of out channels, for the tiles t0..t1.
 
-    `u` and `products` are working space. What no tile fills of the products is read, too, and must be a number.
+    `u` and `products` are working space.
     """
     (_, out_channels, out_depth, out_height, out_width) = shapes[1]
     kind, (n, _, _, m), high, wide, t0, t1, together, some_channels = plan
@@ -511,7 +511,6 @@ def output_part(  # type: ignore[no-untyped-def]
     pitch_of_u = some_channels * ROWS + lane
     size_of_panel = n * n * pitch_of_u
     piece = np.zeros(9 * ROWS, v.dtype)
-    products[:] = 0
     values = aligned(m * m * width, v)
     values[:] = 0
     total = np.zeros(lane, v.dtype)
