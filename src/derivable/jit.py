@@ -547,12 +547,11 @@ class working_space:
     the pool, too. Memory that is asked of the system anew comes page by page at its first touch, for which a layer can
     take twice its time.
 
+    The vector is the value of the `with` statement, and must not be used after the block.
+
     Args:
         count: how many numbers.
         dtype: their dtype.
-
-    Returns:
-        A context manager whose value is the vector. It must not be used after the block.
     """
 
     __slots__ = ("bytes", "dtype", "space")
