@@ -337,29 +337,33 @@ def test_sandwich_is_a_product_from_both_sides_in_each_lane(matrix, dtype, rows)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("kind", [2, 4, winograd.STRIDED])
-def test_sandwich_of_rows_turns_them_round(kind, backwards, dtype):
+def test_sandwich_of_rows_turns_them_round(kind, backwards, whole, dtype):
     rng = np.random.default_rng(0)
     matrix, count, panels, row_pitch = winograd.G[kind], 3, 2, 31
-    (m, n), step = matrix.shape, 7 * row_pitch * simd.ROWS
+    size = lanes(dtype) if whole else simd.ROWS
+    (m, n), step = matrix.shape, 7 * row_pitch * size
     source = numbers(rng, count * step + 40, dtype)
-    pitch = count * simd.ROWS + 5
+    line = size + 2  # from one k to the next
+    pitch = count * line + 5
     panel = m * m * pitch + 3
     target = np.full(2 + panels * panel, np.nan, dtype)
     first = 20 if backwards else 11
-    run_small(simd.sandwich_rows(matrix, backwards))(
-        count, panels, source, first, row_pitch, step, target, 2, pitch, panel
+    run_small(simd.sandwich_rows(matrix, backwards, whole))(
+        count, panels, source, first, row_pitch, step, target, 2, pitch, panel, line
     )
     got = target[2:].reshape(panels, panel)[:, : m * m * pitch].reshape(panels, m * m, pitch)
     order = np.arange(n * n).reshape(n, n) * (-1 if backwards else 1)
     for q in range(panels):
         for k in range(count):
-            for r in range(simd.ROWS):
-                block = source[first + k * step + (q * simd.ROWS + r) * row_pitch + order].astype(np.float64)
+            for r in range(size):
+                block = source[first + k * step + (q * size + r) * row_pitch + order].astype(np.float64)
                 want = (matrix @ block @ matrix.T).reshape(-1)
-                np.testing.assert_allclose(got[q, :, k * simd.ROWS + r], want, rtol=0, atol=100 * np.finfo(dtype).eps)
-    assert np.isnan(got[:, :, count * simd.ROWS :]).all(), "nothing else is written"
+                np.testing.assert_allclose(got[q, :, k * line + r], want, rtol=0, atol=100 * np.finfo(dtype).eps)
+            assert np.isnan(got[q, :, k * line + size : (k + 1) * line]).all(), "nothing else is written"
+    assert np.isnan(got[:, :, count * line :]).all(), "nothing else is written"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -430,6 +434,39 @@ def test_multiply_entries_is_one_tile_after_another(panels, vectors, add, dtype)
                 depth, vectors, a, 2 + q * a_panel + e * a_entry, b, 6 + e * b_entry,
                 want, 9 + q * c_panel + e * c_entry, pitch, simd.ROWS, width, add, b, 0, 0,
             )  # fmt: skip
+    close(got, want, dtype, depth)
+    assert not np.array_equal(got, c)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("vectors", [1, 2, 3])
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_multiply_beside_takes_panels_side_by_side(panels, vectors, add, dtype):
+    rng = np.random.default_rng(0)
+    entries, depth, width = 3, 5, vectors * lanes(dtype)
+    a_line = panels * simd.ROWS + 1
+    a_entry, b_entry, pitch = depth * a_line + 3, depth * width + 5, width + 2
+    c_entry = simd.ROWS * pitch
+    c_panel = entries * c_entry + 4
+    a, b = numbers(rng, 2 + entries * a_entry, dtype), numbers(rng, 6 + entries * b_entry, dtype)
+    c = numbers(rng, 9 + panels * c_panel, dtype)
+    got, want = c.copy(), c.copy()
+    # What is asked for need not exist.
+    places = np.arange(entries * panels) * 1000 - 1
+    simd.multiply_beside(
+        entries, panels, depth, vectors, a, 2, a_line, a_entry, b, 6, b_entry, got, 9, c_panel, c_entry, pitch, add,
+        b, 3, places, 10**6,
+    )  # fmt: skip
+    for q in range(panels):
+        for e in range(entries):
+            rows = a[2 + e * a_entry : 2 + e * a_entry + depth * a_line].reshape(depth, a_line)
+            rows = rows[:, q * simd.ROWS :][:, : simd.ROWS].astype(np.float64)
+            vector = b[6 + e * b_entry : 6 + e * b_entry + depth * width].reshape(depth, width)
+            place = 9 + q * c_panel + e * c_entry
+            for i, line in enumerate(rows.T @ vector):
+                old = c[place + i * pitch : place + i * pitch + width] if add else 0
+                want[place + i * pitch : place + i * pitch + width] = old + line
     close(got, want, dtype, depth)
     assert not np.array_equal(got, c)
 

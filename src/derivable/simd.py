@@ -36,6 +36,7 @@ from numba.extending import intrinsic
 from derivable.jit import get_num_threads, kernel, parallel_for
 
 __all__ = [
+    "BESIDE",
     "LINES",
     "PLANES",
     "ROWS",
@@ -54,6 +55,7 @@ __all__ = [
     "move_every_other",
     "move_some",
     "move_some_of_every_other",
+    "multiply_beside",
     "multiply_entries",
     "multiply_places",
     "multiply_rows",
@@ -104,6 +106,7 @@ LINES = 4  # output rows that share each line of the input in a correlation of o
 # The same where the 9 taps of a square stay in registers, too, by the stride; and vectors in such a row, at most.
 SQUARE_LINES = {1: 4 if REGISTERS == 32 else 2, 2: 2}
 SQUARE_VECTORS = 4 if REGISTERS == 32 else 2
+BESIDE = 2 if REGISTERS == 32 else 3  # vectors in a row of a tile of `multiply_beside`, at most
 PLANES = 2 if REGISTERS == 32 else 1  # whose sums under 9 taps are held in registers together
 
 
@@ -164,6 +167,21 @@ def multiply_entries_plain(  # type: ignore[no-untyped-def]
             multiply_tile_plain(
                 depth, vectors, a, ia + q * a_panel + e * a_entry, b, ib + e * b_entry,
                 c, ic + q * c_panel + e * c_entry, pitch, ROWS, width, add, b, 0, 0,
+            )  # fmt: skip
+
+
+@kernel
+def multiply_beside_plain(  # type: ignore[no-untyped-def]
+    entries, panels, depth, vectors, a, ia, a_line, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add,
+    z, iz, places, z_step,
+):  # fmt: skip
+    """Multiply panels side by side for several entries: the same as `multiply_beside`, as loops."""
+    width = vectors * lanes(b)
+    for e in range(entries):
+        for q in range(panels):
+            multiply_rows_plain(
+                depth, 1, vectors, a, ia + q * ROWS + e * a_entry, 1, a_line, 0, b, ib + e * b_entry, width,
+                c, ic + q * c_panel + e * c_entry, pitch, ROWS, width, add,
             )  # fmt: skip
 
 
@@ -346,6 +364,15 @@ class Emitter:
             address = self.builder.gep(address, [self.index(offset) if isinstance(offset, int) else offset])
         return address
 
+    def hidden(self, address: Any) -> Any:
+        """Return the same address, but LLVM does not see where it comes from.
+
+        It would give each row of a loop a pointer of its own that moves on step by step. For ROWS rows, and as many
+        again where it does two steps at once, there are not enough registers. So it adds the rows' distances to one.
+        """
+        kind = ir.FunctionType(address.type, [address.type])
+        return self.builder.asm(kind, "", "=r,0", [address], False)
+
     def load(self, address: Any) -> Any:
         """Load one vector; only the alignment of an element is promised."""
         vector = self.builder.load(self.builder.bitcast(address, self.vector.as_pointer()))
@@ -466,6 +493,15 @@ class Emitter:
         for _ in range(size.bit_length() - 1):
             halves = list(zip(rows[: size // 2], rows[size // 2 :], strict=True))
             rows = [self.builder.shuffle_vector(a, b, choice) for a, b in halves for choice in (low, high)]
+        return rows
+
+    def beside(self, rows: list[Any]) -> list[Any]:
+        """Return as many rows as one has numbers: row r, row r + that many and so on side by side in one vector."""
+        while len(rows) > self.lanes:
+            half, count = len(rows) // 2, rows[0].type.count
+            both = ir.Constant(ir.VectorType(ir.IntType(32), 2 * count), list(range(2 * count)))
+            pairs = zip(rows[:half], rows[half:], strict=True)
+            rows = [self.builder.shuffle_vector(low, high, both) for low, high in pairs]
         return rows
 
     def piece(self, vector: Any, start: int, count: int) -> Any:
@@ -593,6 +629,8 @@ def tile_product(kind: str, vectors: int) -> Any:
                 b_line = llvm.at(b, builder.mul(line.index, value["b_line"]))
                 with cgutils.for_range(builder, value["length"]) as place:
                     a_row = llvm.at(a_line, builder.mul(place.index, a_step))
+                    if ROWS * vectors + ROWS + vectors <= REGISTERS:  # else LLVM loads more numbers than there is room
+                        a_row = llvm.hidden(a_row)
                     if kind == "rows":  # of the next rows, one in each step
                         row = builder.add(builder.and_(place.index, llvm.index(ROWS - 1)), llvm.index(ROWS))
                         llvm.fetch(llvm.at(a_row, builder.mul(row, value["a_pitch"])), write=False, near=False)
@@ -625,12 +663,18 @@ def tile_product(kind: str, vectors: int) -> Any:
     return intrinsic(scope["named"])
 
 
-def entries_product(vectors: int, together: int) -> Any:
-    """Return the intrinsic for the tiles of several entries and panels, `together` panels at a time."""
+def entries_product(vectors: int, together: int, beside: bool = False) -> Any:
+    """Return the intrinsic for the tiles of several entries and panels, `together` panels at a time.
+
+    If `beside`, the panels of `a` lie side by side, in lines of `a_line` numbers, and memory that is needed afterwards
+    is asked for; else a step's line of a panel has ROWS numbers, and the next entry of `b` is asked for.
+    """
     names = [
         "entries", "first", "panels", "depth", "a", "ia", "a_panel", "a_entry", "b", "ib", "b_entry",
         "c", "ic", "c_panel", "c_entry", "pitch", "add",
     ]  # fmt: skip
+    if beside:
+        names += ["a_line", "z", "iz", "places", "z_step"]
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = dict(zip(names, args, strict=True))
@@ -639,6 +683,7 @@ def entries_product(vectors: int, together: int) -> Any:
         a, b, c = (llvm.data(kinds[name], value[name], value["i" + name]) for name in ("a", "b", "c"))
         sums = [[cgutils.alloca_once(builder, llvm.vector) for _ in range(vectors)] for _ in range(ROWS * together)]
         width = vectors * llvm.lanes
+        a_line = value["a_line"] if beside else llvm.index(ROWS)
         panels = builder.sub(value["panels"], value["first"])
         with (
             cgutils.for_range(builder, value["entries"]) as entry,
@@ -663,16 +708,23 @@ def entries_product(vectors: int, together: int) -> Any:
             for row in sums:
                 for variable in row:
                     builder.store(llvm.zero, variable)
-            # Panel q asks for line q of the next entry's row, or for a line a little further on if it has no such line.
-            following = builder.add(value["b_entry"], builder.mul(q, llvm.index(llvm.lanes)))
+            if beside:
+                number = builder.add(builder.mul(entry.index, value["panels"]), q)
+                start = builder.load(llvm.at(llvm.data(kinds["places"], value["places"], number)))
+                asked, asked_step = llvm.data(kinds["z"], value["z"], builder.add(value["iz"], start)), value["z_step"]
+            else:
+                # Panel q asks for line q of the next entry's row, or for a line a little further on if it has none.
+                asked = llvm.at(b_tile, builder.add(value["b_entry"], builder.mul(q, llvm.index(llvm.lanes))))
+                asked_step = llvm.index(width)
             with cgutils.for_range(builder, value["depth"]) as step:
-                a_row = llvm.at(a_tile, builder.mul(step.index, llvm.index(ROWS)))
+                a_row = llvm.at(a_tile, builder.mul(step.index, a_line))
                 b_row = llvm.at(b_tile, builder.mul(step.index, llvm.index(width)))
-                for p in range(together):
-                    llvm.fetch(llvm.at(a_row, STEPS_AHEAD_OF_A * ROWS, rows[p * ROWS]), write=False)
+                for p in range(1 if beside else together):
+                    ahead = builder.mul(a_line, llvm.index(STEPS_AHEAD_OF_A))
+                    llvm.fetch(llvm.at(a_row, ahead, rows[p * ROWS]), write=False)
                 for line in llvm.lines(vectors):
                     llvm.fetch(llvm.at(b_row, STEPS_AHEAD_OF_B * width + line), write=False)
-                llvm.fetch(llvm.at(b_row, following), write=False, near=False)
+                llvm.fetch(llvm.at(asked, builder.mul(step.index, asked_step)), write=False, near=False)
                 vector = [llvm.load(llvm.at(b_row, v * llvm.lanes)) for v in range(vectors)]
                 for i, row in enumerate(sums):
                     number = llvm.copies(llvm.at(a_row, rows[i]))
@@ -686,13 +738,26 @@ def entries_product(vectors: int, together: int) -> Any:
                             llvm.write_rows(of_panel, tile, value["pitch"], None, None, add)
         return context.get_dummy_value()
 
+    n = types.intp
+    if beside:
+
+        @intrinsic
+        def multiply_beside(  # type: ignore[no-untyped-def]
+            typing, entries, first, panels, depth, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry,
+            pitch, add, a_line, z, iz, places, z_step,
+        ):  # fmt: skip
+            check(a, b, c, z)
+            given = (n, n, n, n, a, n, n, n, b, n, n, c, n, n, n, n, types.boolean, n, z, n, places, n)
+            return types.void(*given), emit
+
+        return multiply_beside
+
     @intrinsic
     def multiply(  # type: ignore[no-untyped-def]
         typing, entries, first, panels, depth, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch,
         add,
     ):  # fmt: skip
         check(a, b, c)
-        n = types.intp
         return types.void(n, n, n, n, a, n, n, n, b, n, n, c, n, n, n, n, types.boolean), emit
 
     return multiply
@@ -1194,17 +1259,19 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
     return compute
 
 
-def sandwich_rows(matrix: Any, backwards: bool = False) -> Any:
+def sandwich_rows(matrix: Any, backwards: bool = False, whole: bool = False) -> Any:
     """Return a function that computes matrix @ D @ matrix.T for small square arrays D that lie in rows of memory.
 
-    `compute(count, panels, source, i, row_pitch, step, target, j, pitch, panel)` handles count * panels times ROWS
-    arrays. For k < count, q < panels, r < ROWS, with b = i + k * step + (q * ROWS + r) * row_pitch, entry number t of D
-    stands at source[b + t], or at source[b - t] if `backwards`, and entry number t of the result comes to target[j + q
-    * panel + t * pitch + k * ROWS + r]. So they are turned round on the way, in registers.
+    `compute(count, panels, source, i, row_pitch, step, target, j, pitch, panel, line)` handles count * panels times
+    `size` arrays, where `size` is ROWS. For k < count, q < panels, r < size, with b = i + k * step + (q * size + r) *
+    row_pitch, entry number t of D stands at source[b + t], or at source[b - t] if `backwards`, and entry number t of
+    the result comes to target[j + q * panel + t * pitch + k * line + r]. So they are turned round on the way, in
+    registers.
 
     Args:
         matrix: constant small matrix.
         backwards: whether the entries of D are read backwards.
+        whole: whether `size` is as many numbers as fit a register.
 
     Returns:
         The function, for compiled code.
@@ -1213,39 +1280,42 @@ def sandwich_rows(matrix: Any, backwards: bool = False) -> Any:
     m, n = matrix.shape
     if numba.config.DISABLE_JIT:
 
-        def plain(count, panels, source, i, row_pitch, step, target, j, pitch, panel):  # type: ignore[no-untyped-def]
+        def plain(count, panels, source, i, row_pitch, step, target, j, pitch, panel, line):  # type: ignore[no-untyped-def]
             entries = np.arange(n * n).reshape(n, n) * (-1 if backwards else 1)
-            factor = matrix.astype(source.dtype)
+            factor, size = matrix.astype(source.dtype), lanes(source) if whole else ROWS
             for k in range(count):
-                for r in range(panels * ROWS):
+                for r in range(panels * size):
                     product = factor @ source[i + k * step + r * row_pitch + entries] @ factor.T
-                    place = j + r // ROWS * panel + k * ROWS + r % ROWS
+                    place = j + r // size * panel + k * line + r % size
                     target[place : place + (m * m - 1) * pitch + 1 : pitch] = product.reshape(-1)
 
         return plain
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         llvm = Emitter(context, builder, signature.args[2].dtype)
-        llvm.set_lanes(ROWS)
-        count, panels, row_pitch, step, pitch, panel = (args[k] for k in (0, 1, 4, 5, 8, 9))
+        size = llvm.lanes if whole else ROWS
+        # A block of rows that is turned round at once is as long as one of these.
+        length = 1 << (min(size, n * n).bit_length() - 1)
+        count, panels, row_pitch, step, pitch, panel, line = (args[k] for k in (0, 1, 4, 5, 8, 9, 10))
         source = llvm.data(signature.args[2], args[2], args[3])
         target = llvm.data(signature.args[6], args[6], args[7])
-        whole = n * n // ROWS * ROWS
+        turned = n * n // length * length
         with cgutils.for_range(builder, count) as block, cgutils.for_range(builder, panels) as some:
-            shift = builder.mul(builder.mul(some.index, llvm.index(ROWS)), row_pitch)
+            shift = builder.mul(builder.mul(some.index, llvm.index(size)), row_pitch)
             here = llvm.at(source, builder.mul(block.index, step), shift)
-            shift = builder.mul(some.index, panel)
-            there = llvm.at(target, builder.mul(block.index, llvm.index(ROWS)), shift)
+            there = llvm.at(target, builder.mul(block.index, line), builder.mul(some.index, panel))
             if backwards:
                 here = llvm.at(here, 1 - n * n)
-            places = [llvm.at(here, builder.mul(row_pitch, llvm.index(r))) for r in range(ROWS)]
+            places = [llvm.at(here, builder.mul(row_pitch, llvm.index(r))) for r in range(size)]
             if backwards:
                 for place in places:
                     llvm.fetch(llvm.at(place, builder.mul(step, llvm.index(2))), write=False)
             entries = []
-            for t in range(0, whole, ROWS):
-                entries += llvm.turned([llvm.load(llvm.at(place, t)) for place in places])
-            for t in range(whole, n * n):
+            for t in range(0, turned, length):
+                llvm.set_lanes(length)
+                entries += llvm.turned(llvm.beside([llvm.load(llvm.at(place, t)) for place in places]))
+            llvm.set_lanes(size)
+            for t in range(turned, n * n):
                 vector = ir.Constant(llvm.vector, ir.Undefined)
                 for r, place in enumerate(places):
                     number = builder.load(llvm.at(place, t))
@@ -1259,10 +1329,10 @@ def sandwich_rows(matrix: Any, backwards: bool = False) -> Any:
         return context.get_dummy_value()
 
     @intrinsic
-    def compute(typing, count, panels, source, i, row_pitch, step, target, j, pitch, panel):  # type: ignore[no-untyped-def]
+    def compute(typing, count, panels, source, i, row_pitch, step, target, j, pitch, panel, line):  # type: ignore[no-untyped-def]
         check(source, target)
         k = types.intp
-        return types.void(k, k, source, k, k, k, target, k, k, k), emit
+        return types.void(k, k, source, k, k, k, target, k, k, k, k), emit
 
     return compute
 
@@ -1385,22 +1455,26 @@ def sandwich_turned(matrix: Any) -> Any:
             llvm.store(llvm.multiply_add(sizes, llvm.zero, llvm.load(total)), total)
             rows = [llvm.at(target, builder.mul(builder.add(first, llvm.index(t)), args[7])) for t in range(llvm.lanes)]
             whole = m * m // size * size
-            pieces = []  # (vector, address)
-            for e in range(0, whole, size):
-                for t, vector in enumerate(llvm.turned(result[e : e + size])):
-                    for lane in range(0, llvm.lanes, size):
-                        pieces.append((llvm.piece(vector, lane, size), llvm.at(rows[lane + t], e)))
-            for e in range(whole, m * m):
-                for t, row in enumerate(rows):
-                    pieces.append((llvm.piece(result[e], t, 1), llvm.at(row, e)))
+
+            def pieces() -> Iterator[tuple[Any, Any]]:
+                """Turn them round; give pieces of the rows, and their addresses."""
+                for e in range(0, whole, size):
+                    for t, vector in enumerate(llvm.turned(result[e : e + size])):
+                        for lane in range(0, llvm.lanes, size):
+                            yield llvm.piece(vector, lane, size), llvm.at(rows[lane + t], e)
+                for e in range(whole, m * m):
+                    for t, row in enumerate(rows):
+                        yield llvm.piece(result[e], t, 1), llvm.at(row, e)
+
+            # Each branch does it for itself: so many pieces would not stay in registers until it is known which.
             with builder.if_else(args[8]) as (if_add, if_write):
                 with if_add:
-                    for vector, address in pieces:
+                    for vector, address in pieces():
                         old = builder.load(builder.bitcast(address, vector.type.as_pointer()))
                         old.align = llvm.bytes
                         llvm.store(builder.fadd(old, vector), address)
                 with if_write:
-                    for vector, address in pieces:
+                    for vector, address in pieces():
                         llvm.store(vector, address)
         return context.get_dummy_value()
 
@@ -1519,6 +1593,7 @@ def across(matrix: Any, columns: int | None = None) -> Any:
 
 entries_1, entries_2, entries_3 = (entries_product(vectors, 1) for vectors in (1, 2, 3))
 pairs_1 = entries_product(1, 2)
+beside_1, beside_2, beside_3 = (entries_product(vectors, 1, beside=True) for vectors in (1, 2, 3))
 packed_1, packed_2, packed_3 = (tile_product("packed", vectors) for vectors in (1, 2, 3))
 rows_1, rows_2, rows_3 = (tile_product("rows", vectors) for vectors in (1, 2, 3))
 places_1, places_2, places_3 = (tile_product("places", vectors) for vectors in (1, 2, 3))
@@ -1595,6 +1670,33 @@ def multiply_entries(  # type: ignore[no-untyped-def]
                 entries, even, panels, depth, a, ia, a_panel, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch,
                 add,
             )  # fmt: skip
+
+
+@kernel
+def multiply_beside(  # type: ignore[no-untyped-def]
+    entries, panels, depth, vectors, a, ia, a_line, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add,
+    z, iz, places, z_step,
+):  # fmt: skip
+    """Do the same as `multiply_entries` where the panels of `a` lie side by side, in lines of `a_line` numbers.
+
+    Number i of panel q meets step k at a[ia + e * a_entry + k * a_line + q * ROWS + i]. While the tile of entry e and
+    panel q is computed, z[iz + places[e * panels + q] + k * z_step] is asked for at step k, whether that exists or not.
+    """
+    if vectors == 3:
+        beside_3(
+            entries, 0, panels, depth, a, ia, ROWS, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add,
+            a_line, z, iz, places, z_step,
+        )  # fmt: skip
+    elif vectors == 2:
+        beside_2(
+            entries, 0, panels, depth, a, ia, ROWS, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add,
+            a_line, z, iz, places, z_step,
+        )  # fmt: skip
+    else:
+        beside_1(
+            entries, 0, panels, depth, a, ia, ROWS, a_entry, b, ib, b_entry, c, ic, c_panel, c_entry, pitch, add,
+            a_line, z, iz, places, z_step,
+        )  # fmt: skip
 
 
 @kernel
@@ -1765,7 +1867,7 @@ def sum_taps(  # type: ignore[no-untyped-def]
 if numba.config.DISABLE_JIT:
     sum_taps, multiply_shifted, multiply_places = sum_taps_plain, multiply_shifted_plain, multiply_places_plain
     multiply_tile, multiply_rows = multiply_tile_plain, multiply_rows_plain
-    multiply_entries = multiply_entries_plain
+    multiply_entries, multiply_beside = multiply_entries_plain, multiply_beside_plain
     correlate_tile, correlate_square = correlate_tile_plain, correlate_square_plain
     spread_square = spread_square_plain
     move_some, move_some_of_every_other = move_some_plain, move_some_of_every_other_plain

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import derivable as dv
-from derivable import jit
+from derivable import jit, simd
 from derivable.convolution import bands, choice, winograd
 from derivable.convolution.choice import run_convolution, run_input_gradient, run_kernel_gradient
 
@@ -636,6 +636,29 @@ def test_what_is_not_finite_stays_where_it_is_with_stride_2(where, bad):
 
 
 @pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["input", "weight", "bias"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_is_not_finite_stays_where_it_is_among_few_tiles(stride, where, bad):
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64):
+        x, w, bias = arrays(rng, dtype, (1, 70, 1, 7, 7), (80, 70, 1, 3, 3), (80,))
+        if where == "input":
+            x[0, 3, 0, 6, 6] = bad
+        elif where == "weight":
+            w[5, 69, 0, 2, 1] = bad
+        else:
+            bias[79] = bad
+        size = (7 - 1) // stride + 1
+        geometry = (1, stride, stride), (0, 1, 1), (1, 1, 1), 1
+        got, want = (run_convolution(x, w, bias, (1, size, size), *geometry, m) for m in ("winograd", "direct"))
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+        finite = np.isfinite(want)
+        np.testing.assert_array_equal(np.isfinite(got), finite)
+        np.testing.assert_allclose(got[finite], want[finite], rtol=0, atol=800 * np.finfo(dtype).eps * 25)
+
+
+@pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
 @pytest.mark.parametrize(("channels", "rows", "depth"), [(300, 16, 1), (300, 45, 1), (20, 150, 1), (70, 140, 2)])
 @pytest.mark.parametrize("size", [7, 14])
 def test_few_tiles_are_summed_channel_block_by_channel_block(size, channels, rows, depth):
@@ -643,10 +666,11 @@ def test_few_tiles_are_summed_channel_block_by_channel_block(size, channels, row
     rng = np.random.default_rng(size)
     one, sizes, kernel = (1, 1, 1), (1, size, size), (depth, 3, 3)
     for dtype in (np.float32, np.float64):
-        cut = winograd.CHANNEL_BYTES // (winograd.ROWS * np.dtype(dtype).itemsize)
+        cut = winograd.CHANNEL_BYTES // simd.VECTOR_BYTES
         assert max(channels, rows) * depth > cut
-        x_shape = (1, channels, depth, size, size)
-        x, w, g = arrays(rng, dtype, x_shape, (rows, channels, *kernel), (1, rows, *sizes))
+        batch = 3 if size == 7 else 1  # of some batches several images are in a panel
+        x_shape = (batch, channels, depth, size, size)
+        x, w, g = arrays(rng, dtype, x_shape, (rows, channels, *kernel), (batch, rows, *sizes))
         where = one, (0, 1, 1), one, 1
         wide = [a.astype(np.float64) for a in (x, w, g)]
         for got, want, terms in (

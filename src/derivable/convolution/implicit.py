@@ -32,6 +32,7 @@ import numpy as np
 
 from derivable.jit import kernel, parallel_for, threads_for
 from derivable.simd import (
+    BESIDE,
     ROWS,
     VECTOR_BYTES,
     VECTORS,
@@ -588,7 +589,9 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
     table, places = row_table((channels, *out.shape[2:]), x.shape[2:], before, dilation)
     vector = VECTOR_BYTES // x.itemsize
     threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize))
-    blocks = -(-per_group // (VECTORS * vector))
+    # Two vectors leave room for all numbers of a step. Three that are all there is are better than two and one.
+    vectors = -(-per_group // vector)
+    blocks = 1 if vectors <= VECTORS else -(-vectors // BESIDE)
     width = -(-per_group // (blocks * vector)) * vector
     chunks = max(-(-len(table) * ROWS // SUMS), -(-threads // (groups * blocks)))
     chunks = min(chunks, len(table))

@@ -15,8 +15,12 @@ The work is done block by block of tiles:
    large and NEAR_BYTES where that is enough, in the order that the micro-kernel reads;
 2. for a few panels of out channels, the kernel is transformed into `u`, multiplied with `v` entry by entry, and the
    products transformed back and written. `u` is read once for each panel of tiles: beside a small input it stays in
-   the core's own cache, beside a large one it comes from further away, line after line. It is never kept. Where a
-   block is one panel of tiles, `u` has some channels of two panels only, whose products are added up.
+   the core's own cache, beside a large one it comes from further away, line after line. It is never kept.
+
+Where all tiles fit one panel, as those of a small image do, they would leave lanes empty, and the kernel is far larger
+than the image. Then the out channels lie side by side in the vectors, and the tiles are the rows (`few_part`). `u` has
+some channels of a few vectors only, whose products are added up; meanwhile the taps that are transformed next are asked
+for.
 
 With stride 2 the tiles have 2 x 2 outputs and read 5 x 5 numbers, and those of the gradient in the input 4 x 4 inputs
 and 3 x 3 numbers of the gradient: 25 multiplications instead of 36.
@@ -40,6 +44,7 @@ import numpy as np
 from derivable.convolution.implicit import at
 from derivable.jit import kernel, parallel_for, threads_for, working_space
 from derivable.simd import (
+    BESIDE,
     ROWS,
     VECTOR_BYTES,
     VECTORS,
@@ -50,6 +55,7 @@ from derivable.simd import (
     ask_to_write,
     clear,
     lanes,
+    multiply_beside,
     multiply_entries,
     sandwich,
     sandwich_joined,
@@ -80,7 +86,7 @@ NEAR_U_BYTES = 7 << 18  # the same, where that is enough for four panels or more
 SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
 TILES_TURNED = 14  # of a line, whose numbers are turned round together for the gradient in the kernel
 PLANE_BYTES = 1 << 16  # a channel of the input, at most, whose rows are copied with their padding first
-CHANNEL_BYTES = 1 << 12  # an entry of the transformed kernel of one panel, where a block of tiles is one panel
+CHANNEL_BYTES = 1 << 12  # an entry of the transformed kernel of one vector of out channels, where tiles are few
 
 # The error of an output is at most ERROR[kind] * (channels + 20) * eps * max|x| * max|w|, whatever the numbers. The
 # factor is the square of the largest row sum of |A| |G| |B|: how far the sums in between can exceed the outputs.
@@ -162,6 +168,10 @@ across_2, across_4, across_strided, across_spread = (across(B[kind], SIZES[kind]
 taps_2, taps_4, taps_strided = (sandwich_rows(G[kind]) for kind in (2, 4, STRIDED))
 taps_back_2, taps_back_4, taps_spread = (sandwich_rows(G[kind], backwards=True) for kind in (2, 4, SPREAD))
 output_2, output_4, output_strided, output_spread = (sandwich_joined(A[kind]) for kind in SIZES)
+# The same for few tiles, where the out channels lie side by side in a vector.
+whole_2, whole_4, whole_strided = (sandwich_rows(G[kind], whole=True) for kind in (2, 4, STRIDED))
+whole_back_2, whole_back_4, whole_spread = (sandwich_rows(G[k], backwards=True, whole=True) for k in (2, 4, SPREAD))
+tile_2, tile_4, tile_strided, tile_spread = (sandwich(A[kind]) for kind in SIZES)
 
 
 def convolution_winograd(x, w, bias, out, before, dilation, stride, groups, m=4):  # type: ignore[no-untyped-def]
@@ -207,9 +217,9 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     flat_x, flat_w, flat_out = x.reshape(-1), w.reshape(-1), out.reshape(-1)
     shapes = (x.shape, out.shape)
     first_tap = 0 if steps[3] > 0 else w[0, 0].size - 1
-    # Where a block is one panel of tiles, it meets the transformed kernel once: a small piece of that at a time.
-    by_channels = tiles_of_block(tiles, n * n * channels * x.itemsize, lane) == width
-    some_channels = min(channels, CHANNEL_BYTES // (ROWS * x.itemsize)) if by_channels else channels
+    # Few tiles meet the transformed kernel once: a small piece of that at a time.
+    few = few_tiles(tiles, per_group, n * n * channels * x.itemsize, lane)
+    some_channels = min(channels, CHANNEL_BYTES // VECTOR_BYTES)
     # It takes long to read what another processor has just written. So each thread has tiles of its own, which it
     # transforms and multiplies. Where they are few, it does not pay that each thread transforms the whole kernel: then
     # the threads share them, and meet after each phase. The sums of an output are the same however the work is cut.
@@ -223,17 +233,18 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
         for part in range(start, stop):
             g, t = divmod(part, of_tiles)
             first, last = (min(tiles, vectors * i // of_tiles * lane) for i in (t, t + 1))
-            per_block = width if by_channels else tiles_of_block(last - first, n * n * channels * x.itemsize, lane)
+            per_block = width if few else tiles_of_block(last - first, n * n * channels * x.itemsize, lane)
             numbers = min(per_block, -(-(last - first) // lane) * lane) * channels + -(-per_block // width) * lane
             # Where the transformed input stays near, it may pass by more often, and the transformed kernel stays near.
             near = n * n * numbers * x.itemsize <= NEAR_BYTES * 5 // 4
             panel = n * n * channels * ROWS * x.itemsize
             some = max(2, (NEAR_BYTES // 2 if near else U_BYTES if 4 * panel > NEAR_U_BYTES else NEAR_U_BYTES) // panel)
             together = 4 if near else 8
-            if by_channels:
-                some = together = 2
             chunks = min(panels, max(-(-panels // some), threads if parts == 1 < threads else 1))
-            with working_space(n * n * numbers, x.dtype) as v:
+            multiply = (
+                (few_chunks, -(-per_group // (BESIDE * lane))) if few else (output_chunks, chunks, chunks, panels)
+            )
+            with working_space(n * n * numbers + ROWS, x.dtype) as v:
                 for group in range(groups * g // of_groups, groups * (g + 1) // of_groups):
                     start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
                     for t0 in range(first, last, per_block):
@@ -242,18 +253,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
                         run = (flat_x, v, shapes, group * inner, inner, depth, before, dilation, stride, plan)
                         place = (flat_w, start_of_w, steps, v, bias, flat_out, shapes, group, groups, channels, depth)
                         parallel_for(input_part, channels, *run, threads=threads)
-                        parallel_for(
-                            output_chunks,
-                            chunks,
-                            chunks,
-                            panels,
-                            *place,
-                            plan,
-                            fine,
-                            part,
-                            pieces=4 * threads,
-                            threads=threads,
-                        )
+                        parallel_for(*multiply, *place, plan, fine, part, pieces=4 * threads, threads=threads)
                         if not fine[part]:
                             return
 
@@ -266,13 +266,29 @@ def output_chunks(  # type: ignore[no-untyped-def]
     part,
 ):  # fmt: skip
     """Run `output_part` for the chunks start..stop of the panels of out channels, with working space for it."""
-    _, (n, _, _, _), _, _, _, _, together, some_channels = plan
+    _, (n, _, _, _), _, _, _, _, together, _ = plan
     lane = VECTOR_BYTES // v.itemsize
-    of_u, of_products = -(-panels // chunks) * n * n * (some_channels * ROWS + lane), n * n * ROWS * VECTORS * lane
+    of_u, of_products = -(-panels // chunks) * n * n * (channels * ROWS + lane), n * n * ROWS * VECTORS * lane
     with working_space(of_u + together * of_products, v.dtype) as space:
         products, u = space[:-of_u], space[-of_u:]
         output_part(
             start, stop, chunks, w, start_of_w, steps, u, v, products, bias, out, shapes, group, groups, channels,
+            depth, plan, fine, part,
+        )  # fmt: skip
+
+
+def few_chunks(  # type: ignore[no-untyped-def]
+    start, stop, w, start_of_w, steps, v, bias, out, shapes, group, groups, channels, depth, plan, fine, part
+):
+    """Run `few_part` with working space for it."""
+    _, (n, _, _, m), _, _, t0, t1, _, some_channels = plan
+    lane = VECTOR_BYTES // v.itemsize
+    line = BESIDE * lane
+    of_u, of_products = n * n * (some_channels * line + lane), n * n * -(-(t1 - t0) // ROWS) * ROWS * line
+    with working_space(of_u + of_products + (t1 - t0) * m * m * line, v.dtype) as space:
+        u, products, values = space[:of_u], space[of_u : of_u + of_products], space[of_u + of_products :]
+        few_part(
+            start, stop, w, start_of_w, steps, u, v, products, values, bias, out, shapes, group, groups, channels,
             depth, plan, fine, part,
         )  # fmt: skip
 
@@ -284,6 +300,11 @@ def tiles_of_block(tiles, bytes_of_tile, lane):  # type: ignore[no-untyped-def]
     small_blocks = min(panels // LEAST_PANELS, round(size / NEAR_BYTES))
     blocks = max(1, small_blocks, min(panels, -(-size // MOST_BYTES)))
     return -(-panels // blocks) * VECTORS * lane
+
+
+def few_tiles(tiles, per_group, bytes_of_tile, lane):  # type: ignore[no-untyped-def]
+    """Return whether the out channels of a group fill the vectors, rather than the tiles, which fill one panel."""
+    return per_group >= 2 * lane and tiles_of_block(tiles, bytes_of_tile, lane) == VECTORS * lane
 
 
 def cut(threads, groups, count):  # type: ignore[no-untyped-def]
@@ -435,48 +456,83 @@ def transform_taps(kind, backwards, count, panels, w, i, row_step, step, u, j, p
     STRIDED tiles are for kernels that are read forwards, SPREAD ones for kernels that are read backwards.
     """
     if kind == STRIDED:
-        taps_strided(count, panels, w, i, row_step, step, u, j, pitch, panel)
+        taps_strided(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
     elif kind == SPREAD:
-        taps_spread(count, panels, w, i, row_step, step, u, j, pitch, panel)
+        taps_spread(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
     elif kind == 4:
         if backwards:
-            taps_back_4(count, panels, w, i, row_step, step, u, j, pitch, panel)
+            taps_back_4(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
         else:
-            taps_4(count, panels, w, i, row_step, step, u, j, pitch, panel)
+            taps_4(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
     elif backwards:
-        taps_back_2(count, panels, w, i, row_step, step, u, j, pitch, panel)
+        taps_back_2(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
     else:
-        taps_2(count, panels, w, i, row_step, step, u, j, pitch, panel)
+        taps_2(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
 
 
 @kernel
-def transform_kernel(w, start, rows, steps, first, last, depth, kind, u, pitch, panel, piece):  # type: ignore[no-untyped-def]
-    """Transform the kernel's first `rows` rows: u[r // ROWS * panel + entry * pitch + (k - first) * ROWS + r % ROWS].
+def transform_vectors(kind, backwards, count, vectors, w, i, row_step, step, u, j, pitch, line):  # type: ignore[no-untyped-def]
+    """Do the same for whole vectors of rows, which come side by side in lines of `line` numbers."""
+    lane = lanes(u)
+    if kind == STRIDED:
+        whole_strided(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+    elif kind == SPREAD:
+        whole_spread(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+    elif kind == 4:
+        if backwards:
+            whole_back_4(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+        else:
+            whole_4(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+    elif backwards:
+        whole_back_2(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+    else:
+        whole_2(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
 
-    Here first <= k < last. `piece` is working space for 9 * ROWS zeros, which the taps of the last few rows are written
-    into where they do not fill a panel.
+
+@kernel
+def transform_kernel(  # type: ignore[no-untyped-def]
+    w, start, rows, steps, first, last, depth, kind, size, u, pitch, panel, line, piece
+):
+    """Transform the kernel's first `rows` rows: u[r // size * panel + entry * pitch + (k - first) * line + r % size].
+
+    Here first <= k < last. `size` is ROWS, and then `line`, too, or else as many numbers as a vector has, and then
+    `panel`, too. `piece` is working space for 9 * size zeros, which the taps of the last few rows are written into
+    where they do not fill a panel.
     """
     row_step, channel_step, depth_step, tap_step = steps
-    backwards, whole = tap_step < 0, rows // ROWS
+    backwards, whole = tap_step < 0, rows // size
+    beside = panel == size
     if not backwards:  # the taps of a row lie one after another
         for q in range(whole):
-            here = start + q * ROWS * row_step + first * 9
-            transform_taps(kind, False, last - first, 1, w, here, row_step, 9, u, q * panel, pitch, panel)
+            here = start + q * size * row_step + first * 9
+            if beside:
+                transform_vectors(kind, False, last - first, 1, w, here, row_step, 9, u, q * panel, pitch, line)
+            else:
+                transform_taps(kind, False, last - first, 1, w, here, row_step, 9, u, q * panel, pitch, panel)
     elif depth == 1:  # those of a channel do, and memory is fast where it is read in order
         here = start + first * channel_step
-        transform_taps(kind, True, last - first, whole, w, here, row_step, channel_step, u, 0, pitch, panel)
+        if beside:
+            transform_vectors(kind, True, last - first, whole, w, here, row_step, channel_step, u, 0, pitch, line)
+        else:
+            transform_taps(kind, True, last - first, whole, w, here, row_step, channel_step, u, 0, pitch, panel)
     for k in range(first, last):
         c, a = divmod(k, depth)
-        here, there = start + c * channel_step + a * depth_step, (k - first) * ROWS
+        here, there = start + c * channel_step + a * depth_step, (k - first) * line
         if backwards and depth > 1:
-            transform_taps(kind, True, 1, whole, w, here, row_step, channel_step, u, there, pitch, panel)
-        if whole * ROWS < rows:
+            if beside:
+                transform_vectors(kind, True, 1, whole, w, here, row_step, channel_step, u, there, pitch, line)
+            else:
+                transform_taps(kind, True, 1, whole, w, here, row_step, channel_step, u, there, pitch, panel)
+        if whole * size < rows:
             low = 8 if backwards else 0
-            for row in range(rows - whole * ROWS):
+            for row in range(rows - whole * size):
                 for t in range(9):
-                    piece[at(9 * row + t)] = w[at(here - low + (whole * ROWS + row) * row_step + t)]
+                    piece[at(9 * row + t)] = w[at(here - low + (whole * size + row) * row_step + t)]
             there += whole * panel
-            transform_taps(kind, backwards, 1, 1, piece, low, 9, 0, u, there, pitch, panel)
+            if beside:
+                transform_vectors(kind, backwards, 1, 1, piece, low, 9, 0, u, there, pitch, line)
+            else:
+                transform_taps(kind, backwards, 1, 1, piece, low, 9, 0, u, there, pitch, panel)
 
 
 @kernel
@@ -502,13 +558,13 @@ def output_part(  # type: ignore[no-untyped-def]
     `u` and `products` are working space.
     """
     (_, out_channels, out_depth, out_height, out_width) = shapes[1]
-    kind, (n, _, _, m), high, wide, t0, t1, together, some_channels = plan
+    kind, (n, _, _, m), high, wide, t0, t1, together, _ = plan
     per_group = out_channels // groups
     panels = (per_group + ROWS - 1) // ROWS
     lane = lanes(v)
     width = VECTORS * lane
     # One vector more than needed between entries: at distances of 4096 bytes they would drive each other out.
-    pitch_of_u = some_channels * ROWS + lane
+    pitch_of_u = channels * ROWS + lane
     size_of_panel = n * n * pitch_of_u
     piece = np.zeros(9 * ROWS, v.dtype)
     values = aligned(m * m * width, v)
@@ -516,52 +572,145 @@ def output_part(  # type: ignore[no-untyped-def]
     total = np.zeros(lane, v.dtype)
     for chunk in range(start, stop):
         first, last = panels * chunk // chunks, panels * (chunk + 1) // chunks
-        for k0 in range(0, channels, some_channels):
-            k1 = min(channels, k0 + some_channels)
-            rows = min(last * ROWS, per_group) - first * ROWS
-            place = start_of_w + first * ROWS * steps[0]
-            transform_kernel(w, place, rows, steps, k0, k1, depth, kind, u, pitch_of_u, size_of_panel, piece)
-            for p in range(t0, t1, width):
-                count = min(width, t1 - p)
-                vectors = (count + lane - 1) // lane
-                here = vectors * lane
-                pitch = channels * here + lane
-                place = (p - t0) // width * n * n * (channels * width + lane) + k0 * here
-                for q0 in range(first, last, together):
-                    q1 = min(last, q0 + together)
-                    multiply_entries(
-                        n * n, q1 - q0, k1 - k0, vectors, u, (q0 - first) * size_of_panel, size_of_panel, pitch_of_u,
-                        v, place, pitch, products, 0, n * n * ROWS * width, ROWS * width, width, k0 > 0,
-                    )  # fmt: skip
-                    if k1 < channels:
-                        continue
-                    for q in range(q0, q1):
-                        for row in range(min(ROWS, per_group - q * ROWS)):
-                            o = group * per_group + q * ROWS + row
-                            source = ((q - q0) * n * n * ROWS + row) * width
-                            transform_output(
-                                kind, vectors, products, source, n * ROWS * width, ROWS * width, bias[o],
-                                values, m * width, total,
-                            )  # fmt: skip
-                            done = 0
-                            g, column = divmod(p, wide)
-                            while done < count:
-                                length = min(wide - column, count - done)
-                                image, tile_row = divmod(g, high)
-                                b, d = divmod(image, out_depth)
-                                base = ((b * out_channels + o) * out_depth + d) * out_height
-                                for i in range(min(m, out_height - tile_row * m)):
-                                    target = (base + tile_row * m + i) * out_width + column * m
-                                    columns = min(length * m, out_width - column * m)
-                                    for t in range(0, columns, lane):  # the next channel's
-                                        ask_to_write(out, target + out_depth * out_height * out_width + t)
-                                    write_numbers(out, target, values, m * (i * width + done), columns, False)
-                                done += length
-                                column = 0
-                                g += 1
+        rows = min(last * ROWS, per_group) - first * ROWS
+        place = start_of_w + first * ROWS * steps[0]
+        transform_kernel(
+            w, place, rows, steps, 0, channels, depth, kind, ROWS, u, pitch_of_u, size_of_panel, ROWS, piece
+        )
+        for p in range(t0, t1, width):
+            count = min(width, t1 - p)
+            vectors = (count + lane - 1) // lane
+            here = vectors * lane
+            pitch = channels * here + lane
+            place = (p - t0) // width * n * n * (channels * width + lane)
+            for q0 in range(first, last, together):
+                q1 = min(last, q0 + together)
+                multiply_entries(
+                    n * n, q1 - q0, channels, vectors, u, (q0 - first) * size_of_panel, size_of_panel, pitch_of_u,
+                    v, place, pitch, products, 0, n * n * ROWS * width, ROWS * width, width, False,
+                )  # fmt: skip
+                for q in range(q0, q1):
+                    for row in range(min(ROWS, per_group - q * ROWS)):
+                        o = group * per_group + q * ROWS + row
+                        source = ((q - q0) * n * n * ROWS + row) * width
+                        transform_output(
+                            kind, vectors, products, source, n * ROWS * width, ROWS * width, bias[o],
+                            values, m * width, total,
+                        )  # fmt: skip
+                        done = 0
+                        g, column = divmod(p, wide)
+                        while done < count:
+                            length = min(wide - column, count - done)
+                            image, tile_row = divmod(g, high)
+                            b, d = divmod(image, out_depth)
+                            base = ((b * out_channels + o) * out_depth + d) * out_height
+                            for i in range(min(m, out_height - tile_row * m)):
+                                target = (base + tile_row * m + i) * out_width + column * m
+                                columns = min(length * m, out_width - column * m)
+                                for t in range(0, columns, lane):  # the next channel's
+                                    ask_to_write(out, target + out_depth * out_height * out_width + t)
+                                write_numbers(out, target, values, m * (i * width + done), columns, False)
+                            done += length
+                            column = 0
+                            g += 1
     for t in range(lane):
         if total[t] != 0:
             fine[part] = False
+
+
+@kernel
+def ask_places(places, tiles, backwards, row_step, rows, itemsize):  # type: ignore[no-untyped-def]
+    """Write where the products of a block begin to ask for the next block's kernel: `tiles` of them take turns.
+
+    Forwards each asks for the taps of one row, channel by channel, or two for both halves of a line. Backwards each
+    asks for a share of the rows' taps, which are one piece of memory in each channel.
+    """
+    for j in range(tiles):
+        if backwards:
+            places[j] = j * rows * 9 // tiles
+        else:
+            row, rest = divmod(j * rows, tiles)
+            places[j] = row * row_step + rest * (64 // itemsize) // tiles
+
+
+@kernel
+def transform_tile(kind, vectors, products, i, row_pitch, pitch, values, j, target_pitch):  # type: ignore[no-untyped-def]
+    """Multiply the products of one tile with A from both sides, for vectors of out channels."""
+    if kind == 4:
+        tile_4(vectors, products, i, row_pitch, pitch, values, j, target_pitch)
+    elif kind == 2:
+        tile_2(vectors, products, i, row_pitch, pitch, values, j, target_pitch)
+    elif kind == STRIDED:
+        tile_strided(vectors, products, i, row_pitch, pitch, values, j, target_pitch)
+    else:
+        tile_spread(vectors, products, i, row_pitch, pitch, values, j, target_pitch)
+
+
+@kernel
+def few_part(  # type: ignore[no-untyped-def]
+    start, stop, w, start_of_w, steps, u, v, products, values, bias, out, shapes, group, groups, channels, depth, plan,
+    fine, part,
+):  # fmt: skip
+    """Do the same as `output_part` for one panel of tiles, for some vectors of out channels at a time.
+
+    The kernel is transformed for `some_channels` at a time, and the products are added up. While they are computed, the
+    taps that are transformed next are asked for.
+    """
+    (_, out_channels, out_depth, out_height, out_width) = shapes[1]
+    kind, (n, _, _, m), high, wide, t0, t1, _, some_channels = plan
+    per_group = out_channels // groups
+    lane = lanes(v)
+    count, entries = t1 - t0, n * n
+    panels, a_line = (count + ROWS - 1) // ROWS, (count + lane - 1) // lane * lane
+    piece = np.zeros(9 * lane, v.dtype)
+    asked = np.empty(entries * panels, np.int64)
+    # Of each tile: where its outputs begin in a channel, and how many rows and columns of them there are.
+    places, high_of, wide_of = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+    volume = out_depth * out_height * out_width
+    for t in range(count):
+        g, column = divmod(t0 + t, wide)
+        image, row = divmod(g, high)
+        b, d = divmod(image, out_depth)
+        places[t] = b * out_channels * volume + (d * out_height + row * m) * out_width + column * m
+        high_of[t], wide_of[t] = min(m, out_height - row * m), min(m, out_width - column * m)
+    row_step, channel_step, _, tap_step = steps
+    backwards = tap_step < 0
+    check = v.dtype.type(0)
+    for item in range(start, stop):
+        first = item * BESIDE * lane
+        rows = min(BESIDE * lane, per_group - first)
+        vectors = (rows + lane - 1) // lane
+        line = vectors * lane
+        pitch_of_u = some_channels * line + lane
+        place = start_of_w + first * row_step
+        ask_places(asked, entries * panels, backwards, row_step, rows, v.itemsize)
+        for k0 in range(0, channels, some_channels):
+            k1 = min(channels, k0 + some_channels)
+            transform_kernel(w, place, rows, steps, k0, k1, depth, kind, lane, u, pitch_of_u, lane, line, piece)
+            next_k, next_place = (k1, place) if k1 < channels else (0, place + rows * row_step)
+            if backwards:
+                next_place += next_k // depth * channel_step - 8
+            else:
+                next_place += next_k * 9
+            multiply_beside(
+                entries, panels, k1 - k0, vectors, v, k0 * a_line, a_line, channels * a_line + lane,
+                u, 0, pitch_of_u, products, 0, ROWS * line, panels * ROWS * line, line, k0 > 0,
+                w, next_place, asked, channel_step if backwards else 9,
+            )  # fmt: skip
+        pitch = panels * ROWS * line
+        for t in range(count):
+            transform_tile(kind, vectors, products, t * line, n * pitch, pitch, values, t * m * m * line, line)
+        for o in range(rows):
+            channel = group * per_group + first + o
+            for t in range(count):
+                target, source = places[t] + channel * volume, t * m * m * line + o
+                for i in range(high_of[t]):
+                    for j in range(wide_of[t]):
+                        value = values[at(source + (i * m + j) * line)]
+                        out[at(target + i * out_width + j)] = value + bias[channel]
+                        check += value - value
+    if check != 0:  # NaN, which infinities also become
+        fine[part] = False
 
 
 # ----------------------------------------------------------------------------- gradient with respect to the kernel
