@@ -27,6 +27,12 @@ def move_every_other(target, i, source, j):
 
 
 @kernel(cache=False)
+def stream(target, i, source, j):
+    simd.stream(target, i, source, j)
+    simd.finish_streams()
+
+
+@kernel(cache=False)
 def move_some(target, i, source, j, begin, end):
     simd.move_some(target, i, source, j, begin, end)
 
@@ -207,6 +213,12 @@ def test_moves(dtype):
     target = np.full(3 * n, -1, dtype)
     move(target, 2, source, 3)
     np.testing.assert_array_equal(target, np.r_[[-1] * 2, np.arange(3, 3 + n), [-1] * (2 * n - 2)])
+    streamed = np.full(3 * n, -1, dtype)
+    place = -streamed.ctypes.data % simd.VECTOR_BYTES // streamed.itemsize
+    stream(streamed, place, source, 3)
+    np.testing.assert_array_equal(streamed[place : place + n], np.arange(3, 3 + n))
+    assert (streamed[:place] == -1).all()
+    assert (streamed[place + n :] == -1).all()
     clear(target, 1)
     np.testing.assert_array_equal(target[: n + 3], np.r_[-1, np.zeros(n), 2 + n, -1])
     # The last number read is the last one needed.

@@ -21,6 +21,7 @@ rounding (a processor with a fused multiply-add rounds once where a plain loop m
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -50,6 +51,8 @@ __all__ = [
     "clear",
     "correlate_square",
     "correlate_tile",
+    "empty_lines",
+    "finish_streams",
     "lanes",
     "move",
     "move_every_other",
@@ -68,6 +71,7 @@ __all__ = [
     "sandwich_rows",
     "sandwich_turned",
     "spread_square",
+    "stream",
     "sum_sizes",
     "sum_taps",
     "turn",
@@ -142,6 +146,15 @@ def aligned(count, like):  # type: ignore[no-untyped-def]
 
 
 # ------------------------------------------------------------------------------------------ the plain twins
+
+
+def empty_lines(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an empty array that begins with a line of the cache, of 64 bytes."""
+    dtype = np.dtype(dtype)
+    count = math.prod(shape)
+    buffer = np.empty(count + 64 // dtype.itemsize, dtype)
+    start = -buffer.ctypes.data % 64 // dtype.itemsize
+    return buffer[start : start + count].reshape(shape)
 
 
 @kernel
@@ -310,6 +323,11 @@ def move_plain(target, i, source, j):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def finish_streams_plain():  # type: ignore[no-untyped-def]
+    """Do nothing: plain code does not stream."""
+
+
+@kernel
 def move_every_other_plain(target, i, source, j):  # type: ignore[no-untyped-def]
     """Copy every other number into one vector: the same as `move_every_other`, as a loop."""
     for t in range(lanes(target)):
@@ -367,8 +385,9 @@ class Emitter:
     def hidden(self, address: Any) -> Any:
         """Return the same address, but LLVM does not see where it comes from.
 
-        It would give each row of a loop a pointer of its own that moves on step by step. For ROWS rows, and as many
-        again where it does two steps at once, there are not enough registers. So it adds the rows' distances to one.
+        It would give each place that a loop reads or writes a pointer of its own that moves on step by step. For ROWS
+        rows, and as many again where it does two steps at once, or for the 36 entries of a tile there are not enough
+        registers. So it adds the places' distances to this address.
         """
         kind = ir.FunctionType(address.type, [address.type])
         return self.builder.asm(kind, "", "=r,0", [address], False)
@@ -851,8 +870,8 @@ def square_tile(step: int, vectors: int) -> Any:
         tiles = builder.sdiv(builder.add(value["rows"], llvm.index(lines - 1)), llvm.index(lines))
         with cgutils.for_range(builder, tiles) as tile:
             row = builder.mul(tile.index, llvm.index(lines))
-            top = llvm.at(x, builder.mul(builder.mul(row, llvm.index(step)), value["pitch"]))
-            target = llvm.at(out, builder.mul(row, value["out_pitch"]))
+            top = llvm.hidden(llvm.at(x, builder.mul(builder.mul(row, llvm.index(step)), value["pitch"])))
+            target = llvm.hidden(llvm.at(out, builder.mul(row, value["out_pitch"])))
             totals = [[first] * vectors for _ in range(lines)]
             for line in range((lines - 1) * step + 3):
                 here = llvm.at(top, builder.mul(value["pitch"], llvm.index(line)))
@@ -1005,10 +1024,12 @@ def tap_sums(rows: int, columns: int, planes: int) -> Any:
             with cgutils.for_range(builder, whole) as step:
                 shift = builder.mul(step.index, llvm.index(llvm.lanes))
                 here = [llvm.at(g_line, plane, shift) for plane in shifts_of_planes]
-                meet([llvm.load(place) for place in here], llvm.at(x_line, shift))
+                meet([llvm.load(place) for place in here], llvm.hidden(llvm.at(x_line, shift)))
             with builder.if_then(builder.icmp_signed("<", llvm.index(0), rest)):
                 here = [llvm.at(g_line, plane, done) for plane in shifts_of_planes]
-                meet([llvm.masked("load", mask, place, llvm.zero) for place in here], llvm.at(x_line, done))
+                meet(
+                    [llvm.masked("load", mask, place, llvm.zero) for place in here], llvm.hidden(llvm.at(x_line, done))
+                )
         for row, row_of_targets in zip(sums, targets, strict=True):
             for place, target in zip(row, row_of_targets, strict=True):
                 llvm.store(builder.load(place), target)
@@ -1104,6 +1125,34 @@ def partial_copy(step: int) -> Any:
         return types.void(target, types.intp, source, types.intp, types.intp, types.intp), emit
 
     return copy
+
+
+@intrinsic
+def vector_stream(typing, target, i, source, j):  # type: ignore[no-untyped-def]
+    """Copy one vector past the caches: lines that are written as a whole need not be read before."""
+    check(target, source)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        llvm = Emitter(context, builder, signature.args[0].dtype)
+        there = llvm.data(signature.args[0], args[0], args[1])
+        vector = llvm.load(llvm.data(signature.args[2], args[2], args[3]))
+        store = builder.store(vector, builder.bitcast(there, vector.type.as_pointer()))
+        store.align = VECTOR_BYTES
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp), emit
+
+
+@intrinsic
+def stream_fence(typing):  # type: ignore[no-untyped-def]
+    """Wait until what was streamed can be seen by all threads."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), emit
 
 
 @intrinsic
@@ -1244,7 +1293,7 @@ def sandwich(matrix: Any, rows: bool = False) -> Any:
 
         with cgutils.for_range(builder, count) as block:
             shift = builder.mul(block.index, llvm.index(llvm.lanes))
-            here, there = llvm.at(source, shift), llvm.at(target, shift)
+            here, there = llvm.hidden(llvm.at(source, shift)), llvm.hidden(llvm.at(target, shift))
             for p, row in enumerate(llvm.sandwiched(matrix, llvm.columns(here, n, row_pitch, pitch))):
                 for q, vector in enumerate(row):
                     llvm.store(vector, llvm.at(there, builder.mul(target_pitch, llvm.index(p * m + q))))
@@ -1302,8 +1351,8 @@ def sandwich_rows(matrix: Any, backwards: bool = False, whole: bool = False) -> 
         turned = n * n // length * length
         with cgutils.for_range(builder, count) as block, cgutils.for_range(builder, panels) as some:
             shift = builder.mul(builder.mul(some.index, llvm.index(size)), row_pitch)
-            here = llvm.at(source, builder.mul(block.index, step), shift)
-            there = llvm.at(target, builder.mul(block.index, line), builder.mul(some.index, panel))
+            here = llvm.hidden(llvm.at(source, builder.mul(block.index, step), shift))
+            there = llvm.hidden(llvm.at(target, builder.mul(block.index, line), builder.mul(some.index, panel)))
             if backwards:
                 here = llvm.at(here, 1 - n * n)
             places = [llvm.at(here, builder.mul(row_pitch, llvm.index(r))) for r in range(size)]
@@ -1388,8 +1437,8 @@ def sandwich_joined(matrix: Any) -> Any:
             return [builder.shuffle_vector(a, b, half) for a, b in zip(even, odd, strict=True) for half in (low, high)]
 
         with cgutils.for_range(builder, args[0]) as block:
-            here = llvm.at(source, builder.mul(block.index, llvm.index(llvm.lanes)))
-            there = llvm.at(target, builder.mul(block.index, llvm.index(llvm.lanes * m)))
+            here = llvm.hidden(llvm.at(source, builder.mul(block.index, llvm.index(llvm.lanes))))
+            there = llvm.hidden(llvm.at(target, builder.mul(block.index, llvm.index(llvm.lanes * m))))
             size = first
             for p, row in enumerate(llvm.sandwiched(matrix, llvm.columns(here, n, args[3], args[4]))):
                 for vector in row:
@@ -1446,7 +1495,7 @@ def sandwich_turned(matrix: Any) -> Any:
         size = min(llvm.lanes, 8)  # of the blocks that are turned round
         with cgutils.for_range(builder, args[0]) as block:
             first = builder.mul(block.index, llvm.index(llvm.lanes))
-            here = llvm.at(source, first)
+            here = llvm.hidden(llvm.at(source, first))
             columns = llvm.columns(here, n, args[3], args[4])
             result = [vector for row in llvm.sandwiched(matrix, columns) for vector in row]
             sizes = llvm.zero
@@ -1524,8 +1573,8 @@ def along(matrix: Any, step: int) -> Any:
             return [vector for pair in zip(even, odd, strict=True) for vector in pair]
 
         with cgutils.for_range(builder, args[0]) as block:
-            here = llvm.at(source, builder.mul(block.index, llvm.index(step * lanes)))
-            there = llvm.at(target, builder.mul(block.index, llvm.index(lanes)))
+            here = llvm.hidden(llvm.at(source, builder.mul(block.index, llvm.index(step * lanes))))
+            there = llvm.hidden(llvm.at(target, builder.mul(block.index, llvm.index(lanes))))
             pieces = sort([llvm.load(llvm.at(here, k * lanes)) for k in range(step)])
             # The last numbers of a piece are the first of the next one.
             beyond = llvm.load(llvm.at(here, step * lanes))
@@ -1575,7 +1624,7 @@ def across(matrix: Any, columns: int | None = None) -> Any:
         target = llvm.data(signature.args[4], args[4], args[5])
         with cgutils.for_range(builder, args[0]) as block:
             shift = builder.mul(block.index, llvm.index(llvm.lanes))
-            here, there = llvm.at(source, shift), llvm.at(target, shift)
+            here, there = llvm.hidden(llvm.at(source, shift)), llvm.hidden(llvm.at(target, shift))
             for q in range(n):
                 places = [llvm.at(here, builder.mul(args[3], llvm.index(p * n + q))) for p in range(rows)]
                 for p, vector in enumerate(llvm.combine(matrix, [llvm.load(place) for place in places])):
@@ -1871,6 +1920,7 @@ if numba.config.DISABLE_JIT:
     correlate_tile, correlate_square = correlate_tile_plain, correlate_square_plain
     spread_square = spread_square_plain
     move_some, move_some_of_every_other = move_some_plain, move_some_of_every_other_plain
+    stream, finish_streams = move_plain, finish_streams_plain
     clear, move, move_every_other, turn = clear_plain, move_plain, move_every_other_plain, turn_plain
     sum_sizes = sum_sizes_plain
     ask = ask_to_write = ask_plain
@@ -1883,6 +1933,8 @@ else:
     sum_sizes = size_sums
     clear = clear_vector  # clear(target, i): zeros in target[i:], one vector of them
     move = vector_copy(1)  # move(target, i, source, j): copy one vector from source[j:] to target[i:]
+    stream = vector_stream  # the same, past the caches; target[i] must begin with a vector's own place in memory
+    finish_streams = stream_fence  # after the last one, before another thread reads what was streamed
     move_every_other = vector_copy(2)  # the same with source[j::2]; reads up to source[j + 2 * lanes - 2]
     # move_some(target, i, source, j, begin, end): copy the numbers begin <= t < end of a vector, and write zeros for
     # the others, whose places are not read

@@ -610,6 +610,27 @@ def test_many_channels_with_stride_2_are_filtered(monkeypatch, dtype):
     assert len(kinds) == 2, "few channels are not"
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("channels", [16, 64, 80, 81])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_gradient_in_the_kernel_is_the_same_past_the_caches(threads, channels, groups, monkeypatch):
+    if PLAIN and channels > 16:
+        pytest.skip("needs minutes in plain Python")
+    rng = np.random.default_rng(0)
+    one = (1, 1, 1)
+    monkeypatch.setattr(winograd, "threads_for", lambda *_: threads)
+    for dtype in (np.float32, np.float64):
+        sizes = (1, channels * groups, 1, 7, 7), (1, 40 * groups, 1, 7, 7)
+        x, g = arrays(rng, dtype, *sizes)
+        results = []
+        for least in (0, 1 << 40):
+            monkeypatch.setattr(winograd, "STREAM_BYTES", least)
+            results.append(run_kernel_gradient(g, x, (1, 3, 3), one, (0, 1, 1), one, groups, "winograd"))
+        assert_array_equal(*results)
+        want = run_kernel_gradient(*(a.astype(np.float64) for a in (g, x)), (1, 3, 3), one, (0, 1, 1), one, groups)
+        assert_allclose(results[0], want, rtol=0, atol=800 * np.finfo(dtype).eps * 7)
+
+
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # in plain Python
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("where", ["input", "weight", "gradient"])
@@ -661,7 +682,7 @@ def test_what_is_not_finite_stays_where_it_is_among_few_tiles(stride, where, bad
 @pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")
 @pytest.mark.parametrize(("channels", "rows", "depth"), [(300, 16, 1), (300, 45, 1), (20, 150, 1), (70, 140, 2)])
 @pytest.mark.parametrize("size", [7, 14])
-def test_few_tiles_are_summed_channel_block_by_channel_block(size, channels, rows, depth):
+def test_few_tiles_are_summed_channel_block_by_channel_block(size, channels, rows, depth, monkeypatch):
     """Of a small image all tiles fill one panel, and the sum over many channels, there or here, is cut into blocks."""
     rng = np.random.default_rng(size)
     one, sizes, kernel = (1, 1, 1), (1, size, size), (depth, 3, 3)
@@ -672,16 +693,20 @@ def test_few_tiles_are_summed_channel_block_by_channel_block(size, channels, row
         x_shape = (batch, channels, depth, size, size)
         x, w, g = arrays(rng, dtype, x_shape, (rows, channels, *kernel), (batch, rows, *sizes))
         where = one, (0, 1, 1), one, 1
-        wide = [a.astype(np.float64) for a in (x, w, g)]
-        for got, want, terms in (
-            (run_convolution(x, w, np.ones(rows, dtype), sizes, *where, "winograd"),
-             run_convolution(*wide[:2], np.ones(rows), sizes, *where, "direct"), 9 * depth * channels),
-            (run_input_gradient(g, w, np.ones(channels, dtype), x_shape[2:], *where, "winograd"),
-             run_input_gradient(wide[2], wide[1], np.ones(channels), x_shape[2:], *where, "direct"), 9 * depth * rows),
-            (run_kernel_gradient(g, x, kernel, *where, "winograd"),
-             run_kernel_gradient(wide[2], wide[0], kernel, *where, "direct"), size**2),
-        ):  # fmt: skip
-            assert_allclose(got, want, rtol=0, atol=800 * np.finfo(dtype).eps * np.sqrt(terms))
+        for run, (first, second), rest, terms in (
+            (run_convolution, (x, w), (np.ones(rows, dtype), sizes), 9 * depth * channels),
+            (run_input_gradient, (g, w), (np.ones(channels, dtype), x_shape[2:]), 9 * depth * rows),
+            (run_kernel_gradient, (g, x), (kernel,), size**2),
+        ):
+            results = []
+            for threads in (1, 2, 3):
+                with monkeypatch.context() as patch:
+                    patch.setattr(winograd, "threads_for", lambda *_, n=threads: n)
+                    results.append(run(first, second, *rest, *where, "winograd"))
+            assert_array_equal(results[0], results[1])
+            assert_array_equal(results[0], results[2])
+            want = run(first.astype(np.float64), second.astype(np.float64), *rest, *where, "direct")
+            assert_allclose(results[0], want, rtol=0, atol=800 * np.finfo(dtype).eps * np.sqrt(terms))
 
 
 @pytest.mark.skipif(PLAIN, reason="needs minutes in plain Python")

@@ -25,7 +25,7 @@ from derivable.convolution import bands, columns, direct, implicit, sliding, win
 from derivable.convolution.normal import check_channels, finite
 from derivable.convolution.sizes import geometry, normal_sizes
 from derivable.jit import parallel_for, threads_for
-from derivable.simd import LINES, PLANES, ROWS, VECTOR_BYTES
+from derivable.simd import LINES, PLANES, ROWS, VECTOR_BYTES, empty_lines
 from derivable.validation import check_choice, check_count
 
 __all__ = [
@@ -469,7 +469,9 @@ def run_kernel_gradient(
 ) -> Any:  # fmt: skip
     """Return the derivative in the kernel."""
     channels = x.shape[1] // groups
-    result = np.empty((g.shape[1], channels, *kernel_sizes), dtype=x.dtype)
+    shape = (g.shape[1], channels, *kernel_sizes)
+    large = math.prod(shape) * x.itemsize >= winograd.STREAM_BYTES
+    result = empty_lines(shape, x.dtype) if large else np.empty(shape, x.dtype)
     work = g.size * (result.size // result.shape[0])
     if method != "auto":
         check_method(method, x.dtype, True, result.shape, stride, dilation)

@@ -54,6 +54,7 @@ from derivable.simd import (
     ask,
     ask_to_write,
     clear,
+    finish_streams,
     lanes,
     multiply_beside,
     multiply_entries,
@@ -62,6 +63,7 @@ from derivable.simd import (
     sandwich_rows,
     sandwich_turned,
     seconds_of,
+    stream,
     turn,
 )
 
@@ -85,6 +87,7 @@ U_BYTES = 1 << 22  # the transformed kernel of a few panels of out channels, at 
 NEAR_U_BYTES = 7 << 18  # the same, where that is enough for four panels or more
 SAVES = 3  # how many times as fast as the micro-kernel would compute the same without this algorithm, about
 TILES_TURNED = 14  # of a line, whose numbers are turned round together for the gradient in the kernel
+STREAM_BYTES = 1 << 22  # of a gradient in the kernel from which on it is written past the caches, if it can be
 PLANE_BYTES = 1 << 16  # a channel of the input, at most, whose rows are copied with their padding first
 CHANNEL_BYTES = 1 << 12  # an entry of the transformed kernel of one vector of out channels, where tiles are few
 
@@ -745,6 +748,17 @@ def kernel_gradient_winograd(g, x, out, before, dilation, stride, groups):  # ty
     flat_g, flat_x, flat_out = g.reshape(-1), x.reshape(-1), out.reshape(-1)
     shapes = (g.shape, x.shape, out.shape)
 
+    # A large result does not stay in the caches. If each of its lines is written as a whole, and once, it need not be
+    # read there first.
+    whole_lines = (
+        out.nbytes >= STREAM_BYTES
+        and out.shape[2] == 1
+        and per_block == lines
+        and channels % lane == 0
+        and VECTOR_BYTES == 64
+        and out.ctypes.data % 64 == 0
+    )
+
     def compute(start, stop):  # type: ignore[no-untyped-def]
         for part in range(start, stop):
             of_group, i = divmod(part, of_channels)
@@ -757,6 +771,7 @@ def kernel_gradient_winograd(g, x, out, before, dilation, stride, groups):  # ty
             ):
                 # Where all of `v` stays near, rows of the gradient are written one after another, as memory likes it.
                 by_rows = v.nbytes <= NEAR_BYTES // 2
+                streamed = by_rows and whole_lines
                 pieces = panels if by_rows else across
                 order = range(groups * of_group // of_groups, groups * (of_group + 1) // of_groups)
                 for group, a, first in itertools.product(order, range(out.shape[2]), range(0, lines, per_block)):
@@ -775,7 +790,21 @@ def kernel_gradient_winograd(g, x, out, before, dilation, stride, groups):  # ty
                         first,
                         count * wide,
                     )
-                    back = (flat_out, out.shape, mine, a, room, by_rows, kind, n, count * wide, first > 0, fine, part)
+                    back = (
+                        flat_out,
+                        out.shape,
+                        mine,
+                        a,
+                        room,
+                        by_rows,
+                        streamed,
+                        kind,
+                        n,
+                        count * wide,
+                        first > 0,
+                        fine,
+                        part,
+                    )
                     parallel_for(turn_part, count, flat_g, flat_x, u, v, *run, threads=threads)
                     parallel_for(sum_part, pieces, u, v, *back, pieces=4 * threads, threads=threads)
                     if not fine[part]:
@@ -916,18 +945,18 @@ def gradient_taps(kind, count, products, i, row_pitch, pitch, out, o, step, add,
 
 @kernel
 def sum_part(  # type: ignore[no-untyped-def]
-    start, stop, u, v, out, w_shape, mine, a, room, by_rows, kind, n, tiles, add, fine, part
+    start, stop, u, v, out, w_shape, mine, a, room, by_rows, streamed, kind, n, tiles, add, fine, part
 ):
     """Add up over the tiles and transform back, for the panels start..stop of channels, or `by_rows` out channels.
 
-    `mine` is as in `turn_part`.
+    `mine` is as in `turn_part`. If `streamed`, the rows of `out` are whole lines of memory.
     """
     groups, group, first_channel, count = mine
     per_group, channels = w_shape[0] // groups, w_shape[1]
     lane = lanes(v)
     panel = VECTORS * lane
     entries, line = n * n, ROWS * panel
-    products, few = aligned(entries * line, v), aligned(9 * lane, v)
+    products, few, row_of_taps = aligned(entries * line, v), aligned(9 * lane, v), aligned(9 * panel, v)
     step = 9 * w_shape[2]
     total = np.zeros(lane, v.dtype)
     inner = (room[0] + panel - 1) // panel if by_rows else room[1] // ROWS
@@ -947,12 +976,21 @@ def sum_part(  # type: ignore[no-untyped-def]
             if not by_rows and row + 1 < rows:
                 for t in range(0, step * real, lane):  # the next row's
                     ask_to_write(out, target + step * channels + t)
+            if streamed:
+                gradient_taps(
+                    kind, whole // lane, products, row * panel, n * line, line, row_of_taps, 0, 9, False, total
+                )
+                for t in range(0, 9 * real, lane):
+                    stream(out, target + t, row_of_taps, t)
+                continue
             gradient_taps(kind, whole // lane, products, row * panel, n * line, line, out, target, step, add, total)
             if whole < real:
                 place = row * panel + whole
                 gradient_taps(kind, 1, products, place, n * line, line, few, 0, 9, False, total)
                 for t in range(real - whole):
                     write_numbers(out, target + step * (whole + t), few, 9 * t, 9, add)
+    if streamed:
+        finish_streams()
     for t in range(lane):
         if total[t] != 0:
             fine[part] = False
