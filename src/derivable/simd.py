@@ -132,6 +132,15 @@ def lanes_constant(typing, array):  # type: ignore[no-untyped-def]
 lanes = lanes_plain if numba.config.DISABLE_JIT else lanes_constant
 
 
+def empty_lines(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an empty array that begins with a line of the cache, of 64 bytes."""
+    dtype = np.dtype(dtype)
+    count = math.prod(shape)
+    buffer = np.empty(count + 64 // dtype.itemsize, dtype)
+    start = -buffer.ctypes.data % 64 // dtype.itemsize
+    return buffer[start : start + count].reshape(shape)
+
+
 @kernel
 def aligned(count, like):  # type: ignore[no-untyped-def]
     """Return an empty vector of the dtype of the array `like` that begins where a vector register's load is cheapest.
@@ -146,15 +155,6 @@ def aligned(count, like):  # type: ignore[no-untyped-def]
 
 
 # ------------------------------------------------------------------------------------------ the plain twins
-
-
-def empty_lines(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an empty array that begins with a line of the cache, of 64 bytes."""
-    dtype = np.dtype(dtype)
-    count = math.prod(shape)
-    buffer = np.empty(count + 64 // dtype.itemsize, dtype)
-    start = -buffer.ctypes.data % 64 // dtype.itemsize
-    return buffer[start : start + count].reshape(shape)
 
 
 @kernel
@@ -1312,15 +1312,15 @@ def sandwich_rows(matrix: Any, backwards: bool = False, whole: bool = False) -> 
     """Return a function that computes matrix @ D @ matrix.T for small square arrays D that lie in rows of memory.
 
     `compute(count, panels, source, i, row_pitch, step, target, j, pitch, panel, line)` handles count * panels times
-    `size` arrays, where `size` is ROWS. For k < count, q < panels, r < size, with b = i + k * step + (q * size + r) *
-    row_pitch, entry number t of D stands at source[b + t], or at source[b - t] if `backwards`, and entry number t of
-    the result comes to target[j + q * panel + t * pitch + k * line + r]. So they are turned round on the way, in
-    registers.
+    `size` arrays, where `size` is ROWS, or as many numbers as fit a register if `whole`. For k < count, q < panels,
+    r < size, with b = i + k * step + (q * size + r) * row_pitch, entry number t of D stands at source[b + t], or at
+    source[b - t] if `backwards`, and entry number t of the result comes to target[j + q * panel + t * pitch + k * line
+    + r]. So they are turned round on the way, in registers.
 
     Args:
         matrix: constant small matrix.
         backwards: whether the entries of D are read backwards.
-        whole: whether `size` is as many numbers as fit a register.
+        whole: see above.
 
     Returns:
         The function, for compiled code.
@@ -1343,7 +1343,7 @@ def sandwich_rows(matrix: Any, backwards: bool = False, whole: bool = False) -> 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         llvm = Emitter(context, builder, signature.args[2].dtype)
         size = llvm.lanes if whole else ROWS
-        # A block of rows that is turned round at once is as long as one of these.
+        # Rows are turned round in square blocks, of the largest power of two that fits both the rows and an array.
         length = 1 << (min(size, n * n).bit_length() - 1)
         count, panels, row_pitch, step, pitch, panel, line = (args[k] for k in (0, 1, 4, 5, 8, 9, 10))
         source = llvm.data(signature.args[2], args[2], args[3])
@@ -1730,6 +1730,7 @@ def multiply_beside(  # type: ignore[no-untyped-def]
 
     Number i of panel q meets step k at a[ia + e * a_entry + k * a_line + q * ROWS + i]. While the tile of entry e and
     panel q is computed, z[iz + places[e * panels + q] + k * z_step] is asked for at step k, whether that exists or not.
+    Whole panels are read: where `a_line` is no multiple of ROWS, the last one reads a few numbers of the next line.
     """
     if vectors == 3:
         beside_3(

@@ -470,13 +470,13 @@ def run_kernel_gradient(
     """Return the derivative in the kernel."""
     channels = x.shape[1] // groups
     shape = (g.shape[1], channels, *kernel_sizes)
-    large = math.prod(shape) * x.itemsize >= winograd.STREAM_BYTES
-    result = empty_lines(shape, x.dtype) if large else np.empty(shape, x.dtype)
-    work = g.size * (result.size // result.shape[0])
     if method != "auto":
-        check_method(method, x.dtype, True, result.shape, stride, dilation)
+        check_method(method, x.dtype, True, shape, stride, dilation)
     else:
-        method = choose_kernel_gradient(g.shape, result.shape, stride, dilation, groups, x.dtype)
+        method = choose_kernel_gradient(g.shape, shape, stride, dilation, groups, x.dtype)
+    streams = method == "winograd" and math.prod(shape) * x.itemsize >= winograd.STREAM_BYTES
+    result = empty_lines(shape, x.dtype) if streams else np.empty(shape, x.dtype)
+    work = g.size * (result.size // result.shape[0])
     if method == "winograd":
         if winograd.kernel_gradient_winograd(g, x, result, before, dilation, stride, groups):
             return result

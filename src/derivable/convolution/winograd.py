@@ -17,10 +17,10 @@ The work is done block by block of tiles:
    products transformed back and written. `u` is read once for each panel of tiles: beside a small input it stays in
    the core's own cache, beside a large one it comes from further away, line after line. It is never kept.
 
-Where all tiles fit one panel, as those of a small image do, they would leave lanes empty, and the kernel is far larger
-than the image. Then the out channels lie side by side in the vectors, and the tiles are the rows (`few_part`). `u` has
-some channels of a few vectors only, whose products are added up; meanwhile the taps that are transformed next are asked
-for.
+Where a block of tiles is one panel, as all tiles of a small image are, they would leave lanes empty, and the kernel is
+far larger than the image. Then the out channels lie side by side in the vectors, and the tiles are the rows
+(`few_part`). `u` has some channels of a few vectors only, whose products are added up; meanwhile the taps that are
+transformed next are asked for.
 
 With stride 2 the tiles have 2 x 2 outputs and read 5 x 5 numbers, and those of the gradient in the input 4 x 4 inputs
 and 3 x 3 numbers of the gradient: 25 multiplications instead of 36.
@@ -220,7 +220,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
     flat_x, flat_w, flat_out = x.reshape(-1), w.reshape(-1), out.reshape(-1)
     shapes = (x.shape, out.shape)
     first_tap = 0 if steps[3] > 0 else w[0, 0].size - 1
-    # Few tiles meet the transformed kernel once: a small piece of that at a time.
+    # A block of few tiles meets the transformed kernel once: a small piece of that at a time.
     few = few_tiles(tiles, per_group, n * n * channels * x.itemsize, lane)
     some_channels = min(channels, CHANNEL_BYTES // VECTOR_BYTES)
     # It takes long to read what another processor has just written. So each thread has tiles of its own, which it
@@ -247,6 +247,7 @@ def multiply_tiles(x, w, inner, steps, bias, out, before, dilation, stride, grou
             multiply = (
                 (few_chunks, -(-per_group // (BESIDE * lane))) if few else (output_chunks, chunks, chunks, panels)
             )
+            # Behind the last entry `few_part` may read a panel of ROWS numbers that has fewer.
             with working_space(n * n * numbers + ROWS, x.dtype) as v:
                 for group in range(groups * g // of_groups, groups * (g + 1) // of_groups):
                     start_of_w = group * per_group * steps[0] if steps[3] > 0 else group * inner * steps[1] + first_tap
@@ -306,7 +307,10 @@ def tiles_of_block(tiles, bytes_of_tile, lane):  # type: ignore[no-untyped-def]
 
 
 def few_tiles(tiles, per_group, bytes_of_tile, lane):  # type: ignore[no-untyped-def]
-    """Return whether the out channels of a group fill the vectors, rather than the tiles, which fill one panel."""
+    """Return whether the out channels of a group fill the vectors, rather than the tiles: a block is one panel of them.
+
+    So it is where all tiles fit one panel, or where one panel of so many channels is as much as a block may take.
+    """
     return per_group >= 2 * lane and tiles_of_block(tiles, bytes_of_tile, lane) == VECTORS * lane
 
 
@@ -622,18 +626,19 @@ def output_part(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def ask_places(places, tiles, backwards, row_step, rows, itemsize):  # type: ignore[no-untyped-def]
-    """Write where the products of a block begin to ask for the next block's kernel: `tiles` of them take turns.
+def ask_places(places, products, backwards, row_step, rows, itemsize):  # type: ignore[no-untyped-def]
+    """Write where each of the products of a block begins to ask for the taps of the next block's kernel.
 
-    Forwards each asks for the taps of one row, channel by channel, or two for both halves of a line. Backwards each
-    asks for a share of the rows' taps, which are one piece of memory in each channel.
+    Forwards one asks for a row, channel by channel; if there are more products than rows, several share a row, and ask
+    for different parts of its lines; if there are fewer, some rows are left to the processor's own guess. Backwards
+    each asks for a share of the rows' taps, which are one piece of memory in each channel, unless the kernel has depth.
     """
-    for j in range(tiles):
+    for j in range(products):
         if backwards:
-            places[j] = j * rows * 9 // tiles
+            places[j] = j * rows * 9 // products
         else:
-            row, rest = divmod(j * rows, tiles)
-            places[j] = row * row_step + rest * (64 // itemsize) // tiles
+            row, rest = divmod(j * rows, products)
+            places[j] = row * row_step + rest * (64 // itemsize) // products
 
 
 @kernel
@@ -678,6 +683,7 @@ def few_part(  # type: ignore[no-untyped-def]
         high_of[t], wide_of[t] = min(m, out_height - row * m), min(m, out_width - column * m)
     row_step, channel_step, _, tap_step = steps
     backwards = tap_step < 0
+    ask_step = 9 if not backwards else channel_step if depth == 1 else 0
     check = v.dtype.type(0)
     for item in range(start, stop):
         first = item * BESIDE * lane
@@ -698,7 +704,7 @@ def few_part(  # type: ignore[no-untyped-def]
             multiply_beside(
                 entries, panels, k1 - k0, vectors, v, k0 * a_line, a_line, channels * a_line + lane,
                 u, 0, pitch_of_u, products, 0, ROWS * line, panels * ROWS * line, line, k0 > 0,
-                w, next_place, asked, channel_step if backwards else 9,
+                w, next_place, asked, ask_step,
             )  # fmt: skip
         pitch = panels * ROWS * line
         for t in range(count):
@@ -949,7 +955,8 @@ def sum_part(  # type: ignore[no-untyped-def]
 ):
     """Add up over the tiles and transform back, for the panels start..stop of channels, or `by_rows` out channels.
 
-    `mine` is as in `turn_part`. If `streamed`, the rows of `out` are whole lines of memory.
+    `mine` is as in `turn_part`. If `streamed`, the rows of `out` are whole lines of memory,
+    which are written once: nothing is added, and the kernel has no depth.
     """
     groups, group, first_channel, count = mine
     per_group, channels = w_shape[0] // groups, w_shape[1]
