@@ -738,7 +738,7 @@ def entries_product(vectors: int, together: int, beside: bool = False) -> Any:
             with cgutils.for_range(builder, value["depth"]) as step:
                 a_row = llvm.at(a_tile, builder.mul(step.index, a_line))
                 b_row = llvm.at(b_tile, builder.mul(step.index, llvm.index(width)))
-                for p in range(1 if beside else together):
+                for p in range(together):
                     ahead = builder.mul(a_line, llvm.index(STEPS_AHEAD_OF_A))
                     llvm.fetch(llvm.at(a_row, ahead, rows[p * ROWS]), write=False)
                 for line in llvm.lines(vectors):

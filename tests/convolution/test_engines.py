@@ -619,13 +619,23 @@ def test_a_gradient_in_the_kernel_is_the_same_past_the_caches(threads, channels,
     rng = np.random.default_rng(0)
     one = (1, 1, 1)
     monkeypatch.setattr(winograd, "threads_for", lambda *_: threads)
+    sum_part, streamed = winograd.sum_part, []
+
+    def observed(start, stop, u, v, out, w_shape, mine, a, room, by_rows, streams, *rest):
+        streamed.append(streams)
+        sum_part(start, stop, u, v, out, w_shape, mine, a, room, by_rows, streams, *rest)
+
+    monkeypatch.setattr(winograd, "sum_part", observed)
     for dtype in (np.float32, np.float64):
+        whole = simd.VECTOR_BYTES == 64 and channels * np.dtype(dtype).itemsize % 64 == 0
         sizes = (1, channels * groups, 1, 7, 7), (1, 40 * groups, 1, 7, 7)
         x, g = arrays(rng, dtype, *sizes)
         results = []
         for least in (0, 1 << 40):
             monkeypatch.setattr(winograd, "STREAM_BYTES", least)
+            streamed.clear()
             results.append(run_kernel_gradient(g, x, (1, 3, 3), one, (0, 1, 1), one, groups, "winograd"))
+            assert set(streamed) == {whole and least == 0}
         assert_array_equal(*results)
         want = run_kernel_gradient(*(a.astype(np.float64) for a in (g, x)), (1, 3, 3), one, (0, 1, 1), one, groups)
         assert_allclose(results[0], want, rtol=0, atol=800 * np.finfo(dtype).eps * 7)

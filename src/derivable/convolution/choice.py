@@ -145,11 +145,11 @@ def tile_costs(
         high, wide = -(-out[1] // m), -(-out[2] // m)
         tiles = images * high * wide
         vectors = -(-tiles // lanes)
-        multiply, of_taps = 1.2 * n * n * panels * ROWS * channels * vectors, 0.8
+        sums, of_taps = panels * ROWS * vectors, 0.8
         if winograd.few_tiles(tiles, out_channels // groups, n * n * channels * size, lanes):
             # The out channels fill the vectors, and the tiles the rows.
-            multiply = 1.2 * n * n * groups * -(-(out_channels // groups) // lanes) * channels
-            multiply, of_taps = multiply * -(-tiles // ROWS) * ROWS, 0.65
+            sums, of_taps = groups * -(-(out_channels // groups) // lanes) * -(-tiles // ROWS) * ROWS, 0.65
+        multiply = 1.2 * n * n * channels * sums
         inputs = channels * groups * (57 * images * high * n * -(-wide // lanes) + 0.4 * size * n * n * tiles)
         rows = images * high * m * -(-wide * m // lanes)
         outputs = out_channels * (43 * rows + 0.014 * size * n * n * vectors * lanes)

@@ -589,7 +589,8 @@ def kernel_gradient_implicit(g, x, out, stride, before, dilation, groups):  # ty
     table, places = row_table((channels, *out.shape[2:]), x.shape[2:], before, dilation)
     vector = VECTOR_BYTES // x.itemsize
     threads = threads_for(seconds_of(g.size * out[0].size, x.itemsize))
-    # Two vectors leave room for all numbers of a step. Three that are all there is are better than two and one.
+    # With 32 registers two vectors leave room for all numbers of a step; three that are all there is are better than
+    # two and one.
     vectors = -(-per_group // vector)
     blocks = 1 if vectors <= VECTORS else -(-vectors // BESIDE)
     width = -(-per_group // (blocks * vector)) * vector

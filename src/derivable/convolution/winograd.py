@@ -457,43 +457,43 @@ def transform_along(kind, count, x, i, half, j, pitch):  # type: ignore[no-untyp
 
 
 @kernel
-def transform_taps(kind, backwards, count, panels, w, i, row_step, step, u, j, pitch, panel):  # type: ignore[no-untyped-def]
+def transform_taps(  # type: ignore[no-untyped-def]
+    kind, backwards, beside, count, panels, w, i, row_step, step, u, j, pitch, panel, line
+):
     """Multiply 3 x 3 taps with G from both sides, for tiles of this kind: those of `count` channels, panel by panel.
 
-    STRIDED tiles are for kernels that are read forwards, SPREAD ones for kernels that are read backwards.
+    A panel has ROWS rows, or a vector of them if `beside`. STRIDED tiles are for kernels that are read forwards, SPREAD
+    ones for kernels that are read backwards.
     """
     if kind == STRIDED:
-        taps_strided(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
-    elif kind == SPREAD:
-        taps_spread(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
-    elif kind == 4:
-        if backwards:
-            taps_back_4(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
+        if beside:
+            whole_strided(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
         else:
-            taps_4(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
-    elif backwards:
-        taps_back_2(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
-    else:
-        taps_2(count, panels, w, i, row_step, step, u, j, pitch, panel, ROWS)
-
-
-@kernel
-def transform_vectors(kind, backwards, count, vectors, w, i, row_step, step, u, j, pitch, line):  # type: ignore[no-untyped-def]
-    """Do the same for whole vectors of rows, which come side by side in lines of `line` numbers."""
-    lane = lanes(u)
-    if kind == STRIDED:
-        whole_strided(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+            taps_strided(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
     elif kind == SPREAD:
-        whole_spread(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
-    elif kind == 4:
-        if backwards:
-            whole_back_4(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+        if beside:
+            whole_spread(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
         else:
-            whole_4(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+            taps_spread(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
+    elif kind == 4 and backwards:
+        if beside:
+            whole_back_4(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
+        else:
+            taps_back_4(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
+    elif kind == 4:
+        if beside:
+            whole_4(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
+        else:
+            taps_4(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
     elif backwards:
-        whole_back_2(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+        if beside:
+            whole_back_2(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
+        else:
+            taps_back_2(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
+    elif beside:
+        whole_2(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
     else:
-        whole_2(count, vectors, w, i, row_step, step, u, j, pitch, lane, line)
+        taps_2(count, panels, w, i, row_step, step, u, j, pitch, panel, line)
 
 
 @kernel
@@ -509,37 +509,26 @@ def transform_kernel(  # type: ignore[no-untyped-def]
     row_step, channel_step, depth_step, tap_step = steps
     backwards, whole = tap_step < 0, rows // size
     beside = panel == size
+    lot = (pitch, panel, line)
     if not backwards:  # the taps of a row lie one after another
         for q in range(whole):
             here = start + q * size * row_step + first * 9
-            if beside:
-                transform_vectors(kind, False, last - first, 1, w, here, row_step, 9, u, q * panel, pitch, line)
-            else:
-                transform_taps(kind, False, last - first, 1, w, here, row_step, 9, u, q * panel, pitch, panel)
+            transform_taps(kind, False, beside, last - first, 1, w, here, row_step, 9, u, q * panel, *lot)
     elif depth == 1:  # those of a channel do, and memory is fast where it is read in order
         here = start + first * channel_step
-        if beside:
-            transform_vectors(kind, True, last - first, whole, w, here, row_step, channel_step, u, 0, pitch, line)
-        else:
-            transform_taps(kind, True, last - first, whole, w, here, row_step, channel_step, u, 0, pitch, panel)
+        transform_taps(kind, True, beside, last - first, whole, w, here, row_step, channel_step, u, 0, *lot)
     for k in range(first, last):
         c, a = divmod(k, depth)
         here, there = start + c * channel_step + a * depth_step, (k - first) * line
         if backwards and depth > 1:
-            if beside:
-                transform_vectors(kind, True, 1, whole, w, here, row_step, channel_step, u, there, pitch, line)
-            else:
-                transform_taps(kind, True, 1, whole, w, here, row_step, channel_step, u, there, pitch, panel)
+            transform_taps(kind, True, beside, 1, whole, w, here, row_step, channel_step, u, there, *lot)
         if whole * size < rows:
             low = 8 if backwards else 0
             for row in range(rows - whole * size):
                 for t in range(9):
                     piece[at(9 * row + t)] = w[at(here - low + (whole * size + row) * row_step + t)]
             there += whole * panel
-            if beside:
-                transform_vectors(kind, backwards, 1, 1, piece, low, 9, 0, u, there, pitch, line)
-            else:
-                transform_taps(kind, backwards, 1, 1, piece, low, 9, 0, u, there, pitch, panel)
+            transform_taps(kind, backwards, beside, 1, 1, piece, low, 9, 0, u, there, *lot)
 
 
 @kernel
